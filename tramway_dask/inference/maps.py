@@ -1,0 +1,166 @@
+"""Maps: one table of values and standard errors per cell, and how they were obtained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..errors import InferenceError, suggest
+from ..spt_data.analyses import Artefact
+
+__all__ = ["AT_BOUND", "Maps", "error_column"]
+
+AT_BOUND = "at bound"
+_AXES = ("x", "y", "z")
+
+
+def error_column(variable: str) -> str:
+    """Return the name of the column with the standard errors of a variable."""
+    return f"{variable} se"
+
+
+@dataclass(eq=False)
+class Maps(Artefact):
+    """Inferred maps.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per cell; the index, named ``cell``, holds global cell numbers. Each variable is
+        followed by its standard error where there is one; ``at bound`` flags the cells whose
+        diffusivity stopped at its lower bound.
+    mode : str
+        Model or function that made the maps.
+    sigma : float or None, µm
+        Localization precision used.
+    runtime : float, s
+    attrs : dict
+        How the inference went: objective, gradient_norm, iterations, converged, message, priors…
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> maps = Maps(pd.DataFrame({"diffusivity": [0.1], "force x": [1.0], "force y": [2.0]}), "df")
+    >>> maps.features
+    ['diffusivity', 'force']
+    >>> list(maps["force"].columns)
+    ['force x', 'force y']
+    """
+
+    table: pd.DataFrame
+    mode: str
+    sigma: float | None = None
+    runtime: float = 0.0
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.table.index.name = "cell"
+
+    @property
+    def maps(self) -> pd.DataFrame:
+        """The table, by TRamWAy's name."""
+        return self.table
+
+    @property
+    def variables(self) -> list[str]:
+        """Mapped scalars, without errors and flags."""
+        columns = [str(c) for c in self.table.columns]
+        errors = {error_column(c) for c in columns}
+        return [c for c in columns if c not in errors and c != AT_BOUND]
+
+    @property
+    def features(self) -> list[str]:
+        """Mapped quantities; a vector counts once."""
+        return list(dict.fromkeys(map(_feature, self.variables)))
+
+    def _columns(self, name: str) -> list[str]:
+        if name in self.table.columns:
+            return [name]
+        columns = [v for v in self.variables if _feature(v) == name]
+        if not columns:
+            raise InferenceError(f"these maps have no {name!r}; {suggest(name, self.features)}")
+        return columns
+
+    def __getitem__(self, name: str) -> pd.Series | pd.DataFrame:
+        columns = self._columns(name)
+        return self.table[name] if columns == [name] else self.table[columns]
+
+    def errors(self, name: str) -> pd.Series | pd.DataFrame:
+        """Return the standard errors of a feature or variable, named as its values.
+
+        Raises
+        ------
+        InferenceError
+            If there is no such feature, or it was mapped without errors.
+        """
+        columns = self._columns(name)
+        missing = [c for c in columns if error_column(c) not in self.table.columns]
+        if missing:
+            raise InferenceError(f"maps of mode {self.mode!r} have no standard error of {missing[0]!r}")
+        if columns == [name]:
+            return self.table[error_column(name)].rename(name)
+        return self.table[[error_column(c) for c in columns]].set_axis(columns, axis=1)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.features or name in self.table.columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.features)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        lines = [f"Maps: mode {self.mode!r}, {len(self)} cells, features {', '.join(self.features) or 'none'}"]
+        if self.attrs.get("converged") is False:
+            lines.append(f"not converged: {self.attrs.get('message', '')}")
+        return "\n".join([*lines, repr(self.table)])
+
+    def _repr_html_(self) -> str:
+        head = f"<p><b>Maps</b> mode {self.mode}, {len(self)} cells, σ = {self.sigma} µm"
+        if self.attrs.get("converged") is False:
+            head += ", <b>not converged</b>"
+        return f"{head}</p>{self.table.to_html(max_rows=10)}"
+
+    def to_ascii_file(
+        self,
+        path: str | Path,
+        *,
+        add_coordinates: bool = False,
+        float_format: str = "%.4f",
+        index: bool = True,
+        header: bool = True,
+    ) -> None:
+        """Write the table as tab-separated text.
+
+        Parameters
+        ----------
+        path : str or Path
+        add_coordinates : bool
+            Add the cells' centres (µm), from the partition that the maps came from.
+
+        Raises
+        ------
+        InferenceError
+            If coordinates are asked for and the partition is not known.
+        """
+        table = self.table
+        if add_coordinates:
+            if self.parent is None:
+                raise InferenceError(
+                    "add_coordinates: these maps do not know their partition; "
+                    "set `maps.parent = partition`, or take the maps from the analysis tree"
+                )
+            centers = self.parent.centers[table.index.to_numpy()]  # type: ignore[attr-defined]
+            columns = list(_AXES[: centers.shape[1]])
+            table = table.join(pd.DataFrame(centers, index=table.index, columns=columns))
+        table.to_csv(Path(path).expanduser(), sep="\t", float_format=float_format, index=index, header=header)
+
+
+def _feature(variable: str) -> str:
+    name, _, axis = variable.rpartition(" ")
+    return name if name and axis in _AXES else variable

@@ -1,0 +1,191 @@
+"""Newton's method for the coupled models, with lower bounds on the diffusivity.
+
+The exact Hessian is used where it is positive definite, else one whose likelihood part is made
+so cell by cell. A step is projected on the bounds, and shortened until the objective decreases.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .banded import BandPattern
+
+__all__ = ["Optimum", "Problem", "minimize"]
+
+FloatArray = NDArray[np.floating[Any]]
+BoolArray = NDArray[np.bool_]
+
+# relative to the diagonal: keeps directions that the data do not determine from moving
+_RIDGE = 1e-9
+_FIXED = 1e12
+
+
+class Problem(Protocol):
+    """An objective of D (its first `cells` unknowns) and possibly more."""
+
+    cells: int
+    pattern: BandPattern
+    bound: FloatArray
+    infimum: FloatArray
+    pinned: FloatArray
+
+    def value(self, x: FloatArray) -> float:
+        """Return the objective."""
+
+    def derivatives(self, x: FloatArray) -> tuple[float, FloatArray, Any]:
+        """Return the objective, its gradient, and what `hessian` needs."""
+
+    def hessian(self, state: Any, *, exact: bool) -> FloatArray:
+        """Return the lower band of the Hessian, or of a positive definite substitute."""
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """Where the iteration ended.
+
+    Attributes
+    ----------
+    x : (N,) float
+    objective : float
+    gradient_norm : float
+        Largest component of the projected gradient, each relative to the square root of the
+        curvature along it: a distance to the optimum in units of standard errors.
+    iterations : int
+    converged : bool
+    message : str
+    at_bound : (m,) bool
+        Diffusivities that the bound stopped.
+    """
+
+    x: FloatArray
+    objective: float
+    gradient_norm: float
+    iterations: int
+    converged: bool
+    message: str
+    at_bound: BoolArray
+
+
+def _near_bound(problem: Problem, x: FloatArray) -> BoolArray:
+    bound = problem.bound
+    with np.errstate(invalid="ignore"):
+        return x[: problem.cells] - bound <= 1e-9 * np.abs(bound) + 1e-15
+
+
+def regular(pattern: BandPattern, band: FloatArray, pinned: FloatArray, fixed: BoolArray, ridge: float) -> FloatArray:
+    """Return the band with pinned gauges, fixed unknowns and a relative ridge on its diagonal."""
+    diagonal = pattern.diagonal(band)
+    typical = np.abs(diagonal).max(initial=0.0) or 1.0
+    scale = np.where(diagonal > 1e-20 * typical, diagonal, typical)
+    extra = scale * (ridge + pinned)
+    extra[diagonal <= 1e-20 * typical] += typical
+    extra[: len(fixed)] += np.where(fixed, _FIXED * scale[: len(fixed)], 0.0)
+    return pattern.add_diagonal(band, extra)
+
+
+def _direction(
+    problem: Problem, state: Any, gradient: FloatArray, fixed: BoolArray, damping: float
+) -> FloatArray:
+    right = gradient.copy()
+    right[: problem.cells][fixed] = 0.0
+    for exact, ridge in ((True, damping), (False, damping), (False, 1e-6), (False, 1e-2), (False, 1.0)):
+        band = regular(problem.pattern, problem.hessian(state, exact=exact), problem.pinned, fixed, ridge)
+        factor = problem.pattern.factor(band)
+        if factor is not None:
+            step = -problem.pattern.solve(factor, right)
+            if np.isfinite(step).all() and step @ right < 0:
+                step[: problem.cells][fixed] = 0.0
+                return step
+    return -right / problem.pattern.diagonal(band)
+
+
+def _projected_norm(problem: Problem, state: Any, gradient: FloatArray, fixed: BoolArray) -> float:
+    diagonal = problem.pattern.diagonal(problem.hessian(state, exact=False))
+    scaled = np.abs(gradient) / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled[: problem.cells][fixed] = 0.0
+    return float(scaled.max(initial=0.0))
+
+
+def _search(
+    problem: Problem, x: FloatArray, value: float, gradient: FloatArray, step: FloatArray
+) -> FloatArray | None:
+    m = problem.cells
+    floor = np.maximum(problem.bound, problem.infimum + 0.1 * (x[:m] - problem.infimum))
+    length = 1.0
+    noise = 1e-13 * abs(value)
+    for _ in range(40):
+        trial = x + length * step
+        trial[:m] = np.maximum(trial[:m], floor)
+        slope = gradient @ (trial - x)
+        if slope < 0 and problem.value(trial) <= value + 1e-4 * slope + noise:
+            return trial
+        length /= 2
+    return None
+
+
+def minimize(
+    problem: Problem,
+    x0: FloatArray,
+    *,
+    gtol: float = 1e-6,
+    ftol: float | None = None,
+    max_iter: int = 200,
+    max_runtime: float | None = None,
+) -> Optimum:
+    """Minimize the negative log posterior of a coupled model.
+
+    Parameters
+    ----------
+    problem : Problem
+    x0 : (N,) float
+        Start, within the bounds.
+    gtol : float
+        Converged when the projected gradient (see `Optimum`) is below this.
+    ftol : float, optional
+        Converged, too, when a step is predicted to lower the objective by less than this;
+        by default, less than its rounding error.
+    max_iter : int
+    max_runtime : float, optional, s
+    """
+    began = time.perf_counter()
+    x = np.array(x0, dtype=float)
+    m = problem.cells
+    x[:m] = np.maximum(x[:m], problem.bound)
+    message, converged, iteration = "the limit of iterations was reached", False, 0
+    norm = np.inf
+    value, gradient, state = problem.derivatives(x)
+    fixed = _near_bound(problem, x) & (gradient[:m] > 0)
+    for iteration in range(max_iter + 1):
+        fixed = _near_bound(problem, x) & (gradient[:m] > 0)
+        norm = _projected_norm(problem, state, gradient, fixed)
+        if norm <= gtol:
+            message, converged = "converged", True
+            break
+        if iteration == max_iter:
+            break
+        if max_runtime is not None and time.perf_counter() - began > max_runtime:
+            message = "INTERRUPTED"
+            break
+        step = _direction(problem, state, gradient, fixed, _RIDGE)
+        free = gradient.copy()
+        free[:m][fixed] = 0.0
+        decrease = -0.5 * float(step @ free)
+        trial = _search(problem, x, value, gradient, step)
+        least = 1e-14 * abs(value) if ftol is None else ftol
+        if trial is None:
+            converged = decrease <= max(least, 1e-9)
+            message = "converged" if converged else "no step lowers the objective"
+            break
+        x = trial
+        value, gradient, state = problem.derivatives(x)
+        if decrease <= least:
+            fixed = _near_bound(problem, x) & (gradient[:m] > 0)
+            norm = _projected_norm(problem, state, gradient, fixed)
+            iteration, message, converged = iteration + 1, "converged", True
+            break
+    return Optimum(x, value, norm, iteration, converged, message, fixed)

@@ -1,0 +1,308 @@
+"""What runs on a worker: read a source, take a region's rows, apply a stage to a unit.
+
+Plain functions of plain values. Nothing raised in a unit leaves it: a failure is
+a result like any other, so that one bad region never stops the others.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import socket
+import time
+import traceback
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from ..errors import TramwayDaskError
+from ..results import artefacts
+from ..results.payload import Payload
+from ..results.store import Store
+from ..spt_data.sources import Source
+from .stages import Stage
+
+__all__ = ["Failure", "UnitResult", "UnitTask", "read_table", "run_units", "take_rows"]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why something could not be done."""
+
+    kind: str
+    message: str
+    traceback: str = ""
+    host: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Describe an exception."""
+        return cls(
+            kind=type(error).__name__,
+            message=str(error),
+            traceback="".join(traceback.format_exception(error)),
+            host=_here(),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
+
+@dataclass(frozen=True)
+class UnitTask:
+    """One stage applied to one region, one source or the whole dataset.
+
+    Attributes
+    ----------
+    id : str
+        Name in the ledger of the results folder; unique among the units of a source.
+    key : str
+        Digest of everything that the result depends on.
+    source : str
+        Name of the source; empty for the whole dataset.
+    region : str
+        Label of the region; empty if the unit is not a region.
+    index : int
+        Position of the region in its source.
+    outputs : tuple
+        (sampling folder, map label, region, key) of each known output.
+    parameters : dict
+        What `key` is the digest of.
+    """
+
+    id: str
+    key: str
+    stage: int
+    name: str
+    source: str = ""
+    region: str = ""
+    index: int = 0
+    outputs: tuple[tuple[str, str | None, str, str], ...] = ()
+    parameters: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """What became of a unit."""
+
+    task: UnitTask
+    payload: bytes | None = None
+    failure: Failure | None = None
+    returned: Any = None
+    seconds: float = 0.0
+    host: str = ""
+    warnings: tuple[str, ...] = ()
+    discarded: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the unit is done."""
+        return self.failure is None
+
+
+def _here() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def read_table(source: Source, moves: bool) -> pd.DataFrame | Failure:
+    """Read a source: its translocations, or its trajectories as they are."""
+    try:
+        return source.translocations if moves else source.dataframe
+    except Exception as error:
+        return Failure.of(error)
+
+
+def take_rows(
+    table: pd.DataFrame | Failure, source: Source, regions: Sequence[Any]
+) -> list[pd.DataFrame | Failure]:
+    """Return the rows of each region."""
+    rows: list[pd.DataFrame | Failure] = []
+    for region in regions:
+        if isinstance(table, Failure):
+            rows.append(table)
+            continue
+        try:
+            rows.append(region.select(table))
+        except Exception as error:
+            rows.append(Failure.of(error))
+    return rows
+
+
+def run_units(
+    analyzer: Any,
+    stage: Stage,
+    source: Source | None,
+    regions: Sequence[Any],
+    tasks: Sequence[UnitTask],
+    rows: Sequence[Any] | None = None,
+    table: Any = None,
+    upstream: Sequence[Sequence[Any]] = (),
+    store: Store | None = None,
+) -> list[UnitResult]:
+    """Apply a stage to units of one source.
+
+    Parameters
+    ----------
+    analyzer : RWAnalyzer
+        The specification.
+    source : Source, optional
+        None for a stage over the full dataset.
+    regions : sequence of SupportRegion
+        Those of each task (all of the source for a stage over sources).
+    tasks : sequence of UnitTask
+    rows : sequence of DataFrame or Failure, optional
+        Rows of each task's region.
+    table : DataFrame or Failure, optional
+        Table of the source, for a stage over sources.
+    upstream : sequence of sequence of UnitResult
+        Results of earlier stages, per task.
+    store : Store, optional
+        Results folder, if it can be read from here.
+
+    Returns
+    -------
+    list of UnitResult
+        One per task.
+    """
+    results = []
+    for i, task in enumerate(tasks):
+        began = time.perf_counter()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            before = [r for group in upstream for r in group]
+            mine = [regions[i]] if rows is not None else list(regions)
+            data = rows[i] if rows is not None else table
+            outcome = _run_unit(analyzer, stage, source, mine, task, data, before, store)
+        said = dict.fromkeys(
+            f"{w.category.__name__}: {w.message}"
+            for w in caught
+            if not issubclass(w.category, DeprecationWarning | PendingDeprecationWarning | ImportWarning)
+        )
+        results.append(
+            UnitResult(
+                task,
+                seconds=time.perf_counter() - began,
+                host=_here(),
+                warnings=tuple(said),
+                **outcome,
+            )
+        )
+    return results
+
+
+def _run_unit(
+    analyzer: Any,
+    stage: Stage,
+    source: Source | None,
+    regions: Sequence[Any],
+    task: UnitTask,
+    data: Any,
+    before: Sequence[UnitResult],
+    store: Store | None,
+) -> dict[str, Any]:
+    try:
+        broken = next((r for r in before if r.failure is not None and _concerns(r.task, task)), None)
+        if broken is not None:
+            assert broken.failure is not None
+            return {
+                "failure": Failure(
+                    "EarlierStageFailed",
+                    f"stage {task.name!r} was not run: {broken.task.name!r} failed here with {broken.failure}",
+                    broken.failure.traceback,
+                    broken.failure.host,
+                )
+            }
+        if isinstance(data, Failure):
+            return {"failure": data}
+        restricted = restrict(analyzer, source, regions, task, data, before, store)
+        returned = stage(restricted)
+        return _outcome(restricted, task, returned)
+    except Exception as error:
+        return {"failure": Failure.of(error)}
+
+
+def _concerns(earlier: UnitTask, task: UnitTask) -> bool:
+    return earlier.source in ("", task.source) and (not earlier.region or earlier.region == task.region or not task.region)
+
+
+def restrict(
+    analyzer: Any,
+    source: Source | None,
+    regions: Sequence[Any],
+    task: UnitTask,
+    data: Any,
+    before: Sequence[UnitResult],
+    store: Store | None,
+) -> Any:
+    """Return the analyzer that sees nothing but a unit of work."""
+    if source is None:
+        sources = [copy.copy(s) for s in analyzer.spt_data]
+        return analyzer.restricted(sources, None, _Trees(before, store))
+    source = copy.copy(source)
+    if not task.region:
+        source.hold(data)
+    own = [region.of_source(source, data if task.region else None) for region in regions]
+    return analyzer.restricted([source], own, _Trees(before, store))
+
+
+class _Trees:
+    """Fills the analysis tree of a source: from the store, then from earlier stages."""
+
+    def __init__(self, before: Sequence[UnitResult], store: Store | None) -> None:
+        self.before = before
+        self.store = store
+
+    def fill(self, source: Source, tree: Any, regions: set[str] | None) -> None:
+        if self.store is not None:
+            fill_from_store(self.store, source.name, tree, regions)
+        for result in self.before:
+            if result.payload is None or result.task.source != source.name:
+                continue
+            for record in Payload.from_bytes(result.payload).records:
+                if regions is None or record.roi in regions:
+                    artefacts.attach(tree, record)
+
+
+def fill_from_store(store: Store, source: str, tree: Any, regions: set[str] | None = None) -> None:
+    """Hang into a tree whatever the results folder holds for a source."""
+    from ..results.payload import Record
+
+    for folder, map_labels in store.labels().items():
+        held = store.regions(folder, "cells", source)
+        for name in (None, *map_labels):
+            rois = held if name is None else store.regions(folder, name, source)
+            for roi in rois:
+                if roi in held and (regions is None or roi in regions):
+                    record = Record(folder, name, roi, {})
+                    artefacts.attach(tree, record, lambda r=record: store.record(*r.output, source))
+
+
+def _outcome(restricted: Any, task: UnitTask, returned: Any) -> dict[str, Any]:
+    records, removed, discarded = [], [], 0
+    for source in restricted.spt_data:
+        if source.has_analyses:
+            found = artefacts.collect(source.analyses)
+            records += found
+            removed += artefacts.removed(source.analyses)
+            discarded += sum(
+                int(r.attrs["param"].get("discarded") or 0) for r in found if r.map_label is None
+            )
+    known = {tuple(o[:3]): o[3] for o in task.outputs}
+    outputs = [[*r.output, known.get(r.output, task.key)] for r in records]
+    missing = [o for o in known if o not in {r.output for r in records}]
+    if missing:
+        raise TramwayDaskError(f"stage {task.name!r} did not commit {missing}")
+    unit = {
+        "id": task.id,
+        "key": task.key,
+        "stage": task.name,
+        "region": task.region,
+        "outputs": outputs,
+        "removed": removed,
+        "parameters": task.parameters,
+    }
+    payload = Payload(unit, records).to_bytes() if records or removed else None
+    return {"payload": payload, "returned": returned, "discarded": discarded}

@@ -1,0 +1,486 @@
+"""Regions of interest: boxes in space and time, grouped where they overlap.
+
+`Regions` holds definitions, of an analyzer or of one source; `SupportRegion` is
+one piece of work: the data of a box, or of boxes that overlap, in one source.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from ..errors import RegionError
+from ..spt_data import filters
+from ..spt_data.analyses import FULL_REGION, Analyses, Artefact, Label
+from .boxes import Box, boxes_from, boxes_from_squares, read_boxes, roi_file
+
+if TYPE_CHECKING:
+    from ..spt_data.sources import Source
+
+__all__ = ["FullRegion", "IndividualRegion", "Regions", "SupportRegion"]
+
+
+@dataclass(frozen=True)
+class _Collection:
+    """Boxes under one label, given as such or in files beside the data."""
+
+    label: str
+    grouped: bool
+    boxes: tuple[Box, ...] | None = None
+    path: str | None = None
+    suffix: str | None = None
+    extension: str = ".txt"
+    size: float | None = None
+    skip_missing: bool = False
+
+
+@dataclass(frozen=True)
+class IndividualRegion:
+    """One box, as defined."""
+
+    source: Source = field(repr=False)
+    box: Box
+    collection: str
+    index: int
+    label: str
+
+    @property
+    def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper bounds: space, then time if the region is bounded in time."""
+        return np.array(self.box.lower), np.array(self.box.upper)
+
+    def crop(self, table: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return the translocations whose origin is in the box."""
+        table = self.source.translocations if table is None else table
+        return self.box.crop(table, self.label)
+
+    def get_support_region(self) -> SupportRegion:
+        """Return the support region that this box is part of."""
+        return self.source.roi.get_support_region(self.index, self.collection)
+
+
+class SupportRegion:
+    """The data of a region of interest, or of several that overlap, in one source.
+
+    Attributes
+    ----------
+    source : Source
+        Where the data come from.
+    index : int
+        Position among the support regions of the source.
+    boxes : tuple of Box
+        The member boxes.
+    label : str or None
+        As in results; None for the whole field of view.
+    """
+
+    def __init__(
+        self, source: Source, index: int, boxes: Sequence[Box], label: str | None, seed: int = 0
+    ) -> None:
+        self.source = source
+        self.index = index
+        self.boxes = tuple(boxes)
+        self.label = label
+        self.seed = seed
+        self._rows: pd.DataFrame | None = None
+
+    @property
+    def key(self) -> str:
+        """Label in results; that of the whole field if there is no region."""
+        return FULL_REGION if self.label is None else self.label
+
+    @property
+    def spt_data(self) -> Source:
+        """The source."""
+        return self.source
+
+    _spt_data = spt_data
+
+    @property
+    def logger(self) -> Any:
+        """Logger of the analyzer."""
+        return self.source.logger
+
+    @property
+    def bounding_box(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Lower and upper bounds of the hull of the boxes: space, then time if bounded in time."""
+        if not self.boxes:
+            return None
+        return (
+            np.min([b.lower for b in self.boxes], axis=0),
+            np.max([b.upper for b in self.boxes], axis=0),
+        )
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Random numbers that depend on the analyzer's seed, the source and the region only."""
+        words = hashlib.sha256(f"{self.source.name}\0{self.key}".encode()).digest()
+        return np.random.default_rng([self.seed, *np.frombuffer(words, dtype=np.uint32)])
+
+    def crop(self, table: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return the translocations whose origin is in the region.
+
+        Parameters
+        ----------
+        table : DataFrame, optional
+            Default: all translocations of the source.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``n, x, y[, z], t, dx, dy[, dz], dt``; ``attrs`` tell the region and the
+            localization precision.
+        """
+        if table is None and self._rows is not None:
+            rows = self._rows
+        else:
+            rows = self._select(self.source.translocations if table is None else table)
+        rows = rows.copy()
+        rows.attrs.update(self.context())
+        return rows
+
+    def _select(self, table: pd.DataFrame) -> pd.DataFrame:
+        if len(self.boxes) == 1:
+            return self.boxes[0].crop(table, self.key)
+        inside = np.logical_or.reduce([box.contains(table, self.key) for box in self.boxes])
+        return filters.select_origins(table, inside)
+
+    def context(self) -> dict[str, Any]:
+        """Return what travels with the rows of this region."""
+        return {
+            "roi": {"label": self.label, "bounding_box": [(b.lower, b.upper) for b in self.boxes] or None},
+            "localization_precision": self.source.localization_precision,
+            "source": self.source.name,
+        }
+
+    def discard_static_trajectories(
+        self, table: pd.DataFrame, min_msd: float | None = None, **options: Any
+    ) -> pd.DataFrame:
+        """Drop translocations shorter than the localization precision.
+
+        With neither `min_msd` nor a known precision, nothing is dropped.
+        """
+        return self.source.discard_static_trajectories(table, min_msd, **options)
+
+    def get_sampling(self, label: Label | Callable[[Label], Label] | None = None) -> Any:
+        """Return the partition of this region from the analysis tree."""
+        if callable(label):
+            label = label(self.key)
+        label = self.key if label is None else label
+        return self.source.analyses.of_region(label, self.key).data
+
+    def add_sampling(self, sampling: Artefact, label: Label | None = None, comment: str | None = None) -> None:
+        """Store a partition of this region in the analysis tree."""
+        param = getattr(sampling, "param", None)
+        if param is not None and (param.get("roi") or {}).get("label") is None:
+            param["roi"] = self.context()["roi"]
+        self.source.analyses.add(sampling, self.key if label is None else label, comment)
+
+    @contextlib.contextmanager
+    def autosaving(self) -> Iterator[Analyses]:
+        """Yield the analysis tree and store at the end what was set in it."""
+        with self.source.autosaving() as tree:
+            yield tree
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.source.name!r}, {self.key!r})"
+
+
+class FullRegion(SupportRegion):
+    """The whole field of view of a source without regions of interest."""
+
+    def _select(self, table: pd.DataFrame) -> pd.DataFrame:
+        return filters.as_translocations(table)
+
+
+class Regions:
+    """Regions of interest of an analyzer (`a.roi`) or of a source (`f.roi`).
+
+    A source without definitions of its own uses those of its analyzer, and without
+    any the whole field of view.
+    """
+
+    def __init__(self, parent: Any = None) -> None:
+        self._parent = parent
+        self._collections: list[_Collection] = []
+        self._digits: int | None = None
+        self._fixed: list[SupportRegion] | None = None
+
+    def from_bounding_boxes(
+        self, boxes: Any, label: str = "", group_overlapping_roi: bool = False
+    ) -> Regions:
+        """Define regions by their bounds.
+
+        Parameters
+        ----------
+        boxes : DataFrame or sequence of (lower, upper)
+            Table with columns ``x min, x max, y min, y max[, z min, z max][, t min, t max]``, or
+            pairs of vectors: space, then time if the region is bounded in time. µm, s.
+        label : str
+            Name of the collection.
+        group_overlapping_roi : bool
+            Whether boxes that overlap or touch are processed as one support region.
+        """
+        return self._define(_Collection(label, group_overlapping_roi, boxes_from(boxes)))
+
+    def from_squares(
+        self,
+        centers: Any,
+        side: float,
+        label: str = "",
+        group_overlapping_roi: bool = False,
+    ) -> Regions:
+        """Define square (cubic) regions by their centres, shape (k, d), and side (µm)."""
+        return self._define(_Collection(label, group_overlapping_roi, boxes_from_squares(centers, side)))
+
+    def from_ascii_file(
+        self,
+        path: Any,
+        size: float | None = None,
+        label: str = "",
+        group_overlapping_roi: bool = False,
+    ) -> Regions:
+        """Read regions from one tab-separated file with bounds, or with centres if `size` is given."""
+        return self._define(
+            _Collection(label, group_overlapping_roi, read_boxes(str(path), size), path=str(path))
+        )
+
+    def from_ascii_files(
+        self,
+        suffix: str = "roi",
+        extension: str = ".txt",
+        size: float | None = None,
+        label: str = "",
+        group_overlapping_roi: bool = False,
+        skip_missing: bool = False,
+    ) -> Regions:
+        """Read regions from a file beside each source: ``<stem>-<suffix><extension>``.
+
+        Between stem and suffix stands nothing, ``-`` or ``_``: the first for which a file exists
+        for the first source. A source that is itself such a file is dropped.
+
+        Raises
+        ------
+        RegionError
+            If a file is missing, unless `skip_missing`.
+        """
+        defined = self._define(
+            _Collection(
+                label,
+                group_overlapping_roi,
+                suffix=suffix,
+                extension=extension if extension.startswith(".") else f".{extension}",
+                size=size,
+                skip_missing=skip_missing,
+            )
+        )
+        if self._parent is not None and hasattr(self._parent, "spt_data"):
+            self._parent.spt_data.drop_roi_files(suffix, extension)
+        return defined
+
+    def _define(self, collection: _Collection) -> Regions:
+        if any(c.label == collection.label for c in self._collections):
+            # the same collection defined again, as when a notebook cell is run twice
+            self._collections = [c for c in self._collections if c.label != collection.label]
+        self._collections.append(collection)
+        return self
+
+    def take(self, other: Regions) -> None:
+        """Take over the definitions of another object."""
+        if not isinstance(other, Regions):
+            raise RegionError(f"roi: expected regions such as roi.from_squares(...), got {other!r}")
+        self._collections = list(other._collections)
+        self._digits = other._digits
+
+    def reset(self) -> None:
+        """Forget all definitions."""
+        self._collections = []
+
+    def set_num_digits(self, digits: int) -> None:
+        """Set the number of digits of an index in a label (default 3)."""
+        self._digits = int(digits)
+
+    @property
+    def initialized(self) -> bool:
+        """Whether any region is defined here."""
+        return bool(self._collections)
+
+    @property
+    def _is_source(self) -> bool:
+        return hasattr(self._parent, "translocations")
+
+    @property
+    def filepath(self) -> str | None:
+        """File that the regions of this source are read from."""
+        for collection in self._effective()._collections:
+            path = self._file_of(collection)
+            if path is not None:
+                return path
+        return None
+
+    def _effective(self) -> Regions:
+        """Return the object whose definitions hold for this source."""
+        owner = getattr(self._parent, "_owner", None)
+        if self._is_source and not self._collections and owner is not None:
+            return owner.roi
+        return self
+
+    def _file_of(self, collection: _Collection) -> str | None:
+        if collection.suffix is None or not self._is_source:
+            return collection.path
+        if self._parent.path is None:
+            return None
+        rules = self._effective()
+        paths = [self._parent.path]
+        owner = getattr(self._parent, "_owner", None)
+        if rules is not self and owner is not None:
+            paths = owner.spt_data.filepaths or paths
+        return roi_file(
+            self._parent.path, collection.suffix, collection.extension, first=paths[0]
+        )
+
+    def _resolve(self) -> list[tuple[_Collection, Box, int]]:
+        """Return every box of this source with its collection and index in it."""
+        found = []
+        for collection in self._effective()._collections:
+            boxes = collection.boxes
+            if boxes is None:
+                path = self._file_of(collection)
+                boxes = () if path is None else read_boxes(path, collection.size, collection.skip_missing)
+            found += [(collection, box, i) for i, box in enumerate(boxes)]
+        return found
+
+    def _label(self, collection: str, indices: Sequence[int]) -> str:
+        digits = self._digits or self._effective()._digits or 3
+        numbers = "-".join(str(i).zfill(digits) for i in indices)
+        return f"{collection} {numbers}" if collection else f"roi{numbers}"
+
+    def support_regions(self) -> list[SupportRegion]:
+        """Return the support regions of this source, in order."""
+        if self._fixed is not None:
+            return self._fixed
+        source, owner = self._parent, getattr(self._parent, "_owner", None)
+        seed = getattr(owner, "seed", 0)
+        boxes = self._resolve()
+        if not boxes:
+            if self._effective()._collections and not any(
+                c.skip_missing for c in self._effective()._collections
+            ):
+                raise RegionError(f"{source.name}: regions of interest are defined, but none has a box")
+            return [FullRegion(source, 0, (), None, seed)]
+        regions = []
+        for index, members in enumerate(_groups(boxes)):
+            parts: dict[str, list[int]] = {}
+            for m in members:
+                parts.setdefault(boxes[m][0].label, []).append(boxes[m][2])
+            label = " - ".join(self._label(name, indices) for name, indices in parts.items())
+            regions.append(SupportRegion(source, index, [boxes[m][1] for m in members], label, seed))
+        return regions
+
+    def as_support_regions(
+        self, index: Any = None, source: Any = None, return_index: bool = False
+    ) -> Iterator[Any]:
+        """Iterate over support regions: those of this source, or of all sources.
+
+        Parameters
+        ----------
+        index : int, collection of int, or function of the index, optional
+            Which ones, counted within each source.
+        source : str or function of the path, optional
+            Of which sources.
+        return_index : bool
+            Yield (index, region) pairs.
+        """
+        for item in self._sources(source):
+            for region in item.roi.support_regions():
+                if _chosen(index, region.index):
+                    yield (region.index, region) if return_index else region
+
+    def as_individual_roi(
+        self,
+        index: Any = None,
+        collection: str | None = None,
+        source: Any = None,
+        return_index: bool = False,
+    ) -> Iterator[Any]:
+        """Iterate over the boxes as they were defined (or full regions if there is none)."""
+        for item in self._sources(source):
+            boxes = item.roi._resolve()
+            if not boxes:
+                for region in item.roi.support_regions():
+                    yield (region.index, region) if return_index else region
+            for definition, box, i in boxes:
+                if collection in (None, definition.label) and _chosen(index, i):
+                    label = item.roi._label(definition.label, [i])
+                    if definition.label and definition.grouped:
+                        label = label.replace(definition.label, f"{definition.label} roi", 1)
+                    region = IndividualRegion(item, box, definition.label, i, label)
+                    yield (i, region) if return_index else region
+
+    def get_support_region(self, index: int, collection: str | None = None) -> SupportRegion:
+        """Return the support region of the box of a given index (and collection)."""
+        if not self._is_source:
+            if len(self._parent.spt_data) != 1:
+                raise RegionError("several sources: use `f.roi.get_support_region(i)` on one of them")
+            return self._parent.spt_data[0].roi.get_support_region(index, collection)
+        boxes = self._resolve()
+        if not boxes:
+            return self.support_regions()[index]
+        for region, members in zip(self.support_regions(), _groups(boxes), strict=True):
+            for m in members:
+                if boxes[m][2] == index and collection in (None, boxes[m][0].label):
+                    return region
+        raise RegionError(f"{self._parent.name}: no region of interest of index {index}; there are {len(boxes)}")
+
+    def _sources(self, source: Any) -> Iterator[Any]:
+        if self._is_source:
+            yield self._parent
+        elif self._parent is not None:
+            yield from self._parent.spt_data.filter_by_source(source)
+
+    def __repr__(self) -> str:
+        if not self._collections:
+            return "Regions(whole field of view)"
+        parts = [
+            f"{c.label or 'roi'}: " + (f"{len(c.boxes)} boxes" if c.boxes is not None else f"*{c.suffix}{c.extension}")
+            for c in self._collections
+        ]
+        return f"Regions({'; '.join(parts)})"
+
+
+def _chosen(wanted: Any, index: int) -> bool:
+    if wanted is None:
+        return True
+    if callable(wanted):
+        return bool(wanted(index))
+    return index in np.atleast_1d(wanted)
+
+
+def _groups(boxes: Sequence[tuple[_Collection, Box, int]]) -> list[list[int]]:
+    """Group boxes that overlap or touch, transitively, where their collections ask for it."""
+    k = len(boxes)
+    widths = {len(box.lower) for _, box, _ in boxes}
+    if not any(c.grouped for c, _, _ in boxes) or len(widths) != 1:
+        return [[i] for i in range(k)]
+    lower = np.array([b.lower for _, b, _ in boxes])
+    upper = np.array([b.upper for _, b, _ in boxes])
+    touch = np.ones((k, k), dtype=bool)
+    for axis in range(lower.shape[1]):
+        touch &= lower[:, None, axis] <= upper[None, :, axis]
+        touch &= lower[None, :, axis] <= upper[:, None, axis]
+    grouped = np.array([c.grouped for c, _, _ in boxes])
+    touch &= grouped[:, None] & grouped[None, :]
+    np.fill_diagonal(touch, True)
+    _, label = connected_components(coo_array(touch), directed=False)
+    groups: dict[int, list[int]] = {}
+    for i, g in enumerate(label):
+        groups.setdefault(int(g), []).append(i)
+    return list(groups.values())

@@ -1,0 +1,34 @@
+"""Segmentation: translocations divided into cells in space, and segments in time.
+
+The submodules `tessellers`, `tesseller`, `sampler` and `time` are those that users name.
+"""
+
+from __future__ import annotations
+
+from . import sampler, tesseller, tessellers, time
+from .lattice import TimeLattice
+from .partition import Partition, segment
+from .sampler import Knn, VoronoiSampler
+from .tessellation import Tessellation
+from .tesseller import TessellerPlugin
+from .tessellers import Hexagons, KMeans, Squares, Tesseller
+from .time import SlidingWindow
+
+__all__ = [
+    "Hexagons",
+    "KMeans",
+    "Knn",
+    "Partition",
+    "SlidingWindow",
+    "Squares",
+    "Tessellation",
+    "Tesseller",
+    "TessellerPlugin",
+    "TimeLattice",
+    "VoronoiSampler",
+    "sampler",
+    "segment",
+    "tesseller",
+    "tessellers",
+    "time",
+]

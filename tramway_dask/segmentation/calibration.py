@@ -1,0 +1,339 @@
+"""What all tessellers share: their parameters, and the lengths and counts derived from data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..component import Component, count, non_negative, one_of, optional, positive, setting
+from ..errors import SegmentationError, SpecificationError
+from .tessellation import Tessellation, coordinates
+
+__all__ = ["Calibration", "Tesseller", "as_translocations", "support_box"]
+
+MAX_CELLS = 1_000_000
+
+
+def as_translocations(points: Any) -> Any:
+    """Return the translocations of a table of trajectories; other tables as they are.
+
+    Parameters
+    ----------
+    points : DataFrame or array_like (N, d)
+        Trajectories (with columns ``n`` and ``t``), translocations, or mere locations.
+    """
+    if isinstance(points, pd.DataFrame) and {"n", "t"} <= set(points.columns):
+        from ..spt_data.tables import translocations
+
+        return translocations(points)
+    return points
+
+
+def support_box(points: Any, box: Any = None) -> np.ndarray:
+    """Return the box in which cells are clipped.
+
+    Parameters
+    ----------
+    points : DataFrame or ndarray (N, d), µm
+    box : array_like (2, d), optional
+        Lower and upper corner, µm. Default: the hull of the region's boxes if the table
+        knows its region (``points.attrs["roi"]["bounding_box"]``), else the bounding box
+        of the points.
+
+    Returns
+    -------
+    ndarray (2, d)
+        Enlarged where points lie outside.
+
+    Raises
+    ------
+    SegmentationError
+        If the box has no extent along one axis.
+    """
+    xy = coordinates(points)
+    dimension = xy.shape[1]
+    if box is None and isinstance(points, pd.DataFrame):
+        box = (points.attrs.get("roi") or {}).get("bounding_box")
+    data = np.stack([xy.min(axis=0), xy.max(axis=0)])
+    if box is None or not len(box):
+        hull = data
+    else:
+        corners = np.asarray(box, dtype=float)
+        corners = corners.reshape(-1, 2, corners.shape[-1])[..., :dimension]
+        if corners.shape[-1] < dimension:
+            raise SegmentationError(
+                f"box: expected corners with {dimension} coordinates as the data have, "
+                f"got {corners.shape[-1]}"
+            )
+        hull = np.stack(
+            [np.minimum(corners[:, 0].min(axis=0), data[0]), np.maximum(corners[:, 1].max(axis=0), data[1])]
+        )
+    flat = np.flatnonzero(~(hull[1] > hull[0]))
+    if len(flat) == dimension:
+        raise SegmentationError("all points are at the same place: there is nothing to divide into cells")
+    if len(flat):
+        axes = ", ".join("xyz"[i] for i in flat)
+        raise SegmentationError(
+            f"all points have the same {axes}: the region has no area; give it a box (`roi`) that has one"
+        )
+    return hull
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Lengths and probabilities that a tesseller works with on given data.
+
+    Attributes
+    ----------
+    ref_distance : float or None, µm
+        Half the resolution; by default the mean length of translocations.
+    min_distance, avg_distance, max_distance : float or None, µm
+    min_probability, avg_probability, max_probability : float or None
+        Share of the points in a cell. `avg_probability` is None when the cells' size
+        is given by a distance.
+    """
+
+    ref_distance: float | None
+    min_distance: float | None
+    avg_distance: float | None
+    max_distance: float | None
+    min_probability: float | None
+    avg_probability: float | None
+    max_probability: float | None
+
+
+def mean_step(points: Any) -> float | None:
+    """Return the mean length of the translocations of a table, µm, or None if it has none."""
+    if not isinstance(points, pd.DataFrame):
+        return None
+    deltas = [f"d{c}" for c in "xyz" if f"d{c}" in points.columns and c in points.columns]
+    if not deltas:
+        return None
+    lengths = np.sqrt((points[deltas].to_numpy(dtype=float) ** 2).sum(axis=1))
+    lengths = lengths[np.isfinite(lengths)]
+    return float(lengths.mean()) if len(lengths) and lengths.mean() > 0 else None
+
+
+def _post_processing(name: str, value: Any) -> Any:
+    value = value() if isinstance(value, type) else value
+    if value is None or hasattr(value, "post_process") or callable(value):
+        return value
+    raise SpecificationError(f"{name}: expected a cell merger or a function, got {value!r}")
+
+
+@dataclass(eq=False, repr=False)
+class Tesseller(Component):
+    """Base class of the tessellers: how space is divided into cells.
+
+    The size of cells follows from a *resolution* (µm) if one is set. Else cells are
+    sized to hold `avg_location_count` points on average.
+
+    Parameters
+    ----------
+    resolution : float, µm
+        Distance between neighbouring centers. Setting it switches the count criterion
+        off. Twice `ref_distance`.
+    rel_min_distance, rel_avg_distance, rel_max_distance : float
+        `min_distance`, `avg_distance` and `max_distance` relative to the reference
+        distance (half the resolution, or the mean length of translocations).
+        Defaults: 0.8, 2 and none.
+    min_distance, avg_distance, max_distance : float, µm
+        Absolute values, which replace the relative ones. `avg_distance` alone also
+        switches the count criterion off; `min_distance` bounds the cells' size from
+        below in the count criterion.
+    min_location_count, avg_location_count, max_location_count : int
+        Points per cell. `avg_location_count` defaults to four times `min_location_count`,
+        that is 80.
+    calibrate : {'each', 'first'}
+        Whether the defaults are computed on each region, or (TRamWAy's way) on the first
+        one and kept until `reset`.
+    post_processing : object, optional
+        Has a method ``post_process(tessellation, points)``, or is such a function; what it
+        returns replaces the tessellation.
+    """
+
+    resolution: float | None = setting(None, check=optional(positive))
+    rel_min_distance: float | None = setting(None, check=optional(non_negative))
+    rel_avg_distance: float | None = setting(None, check=optional(positive))
+    rel_max_distance: float | None = setting(None, check=optional(positive))
+    min_distance: float | None = setting(None, check=optional(non_negative))
+    avg_distance: float | None = setting(None, check=optional(positive))
+    max_distance: float | None = setting(None, check=optional(positive))
+    min_location_count: int | None = setting(None, check=optional(count))
+    avg_location_count: int | None = setting(None, check=optional(count))
+    max_location_count: int | None = setting(None, check=optional(count))
+    calibrate: str = setting("each", check=one_of("each", "first"))
+    post_processing: Any = setting(None, check=_post_processing)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if not name.startswith("_"):
+            self.__dict__.pop("_calibration", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in super().__getstate__().items() if k != "_calibration"}
+
+    @property
+    def ref_distance(self) -> float | None:
+        """Half the resolution, µm."""
+        return None if self.resolution is None else self.resolution / 2
+
+    @ref_distance.setter
+    def ref_distance(self, value: float | None) -> None:
+        self.resolution = None if value is None else 2 * positive("ref_distance", value)
+
+    def reset(self) -> None:
+        """Forget the calibration on the first region."""
+        self.__dict__.pop("_calibration", None)
+
+    def calibration(self, points: Any) -> Calibration:
+        """Return the lengths and probabilities used for these points.
+
+        Parameters
+        ----------
+        points : DataFrame or ndarray
+            Translocations of a region (or locations, which have no reference distance).
+        """
+        remembered = self.__dict__.get("_calibration")
+        if self.calibrate == "first" and remembered is not None:
+            return remembered
+        found = self._calibrated(points)
+        if self.calibrate == "first":
+            self._calibration = found
+        return found
+
+    def _calibrated(self, points: Any) -> Calibration:
+        reference = self.ref_distance if self.resolution is not None else mean_step(points)
+
+        def distance(absolute: float | None, relative: float | None, default: float | None) -> float | None:
+            relative = default if relative is None else relative
+            if absolute is not None or relative is None or reference is None:
+                return absolute
+            return relative * reference
+
+        minimum = 20 if self.min_location_count is None else self.min_location_count
+        average = self.avg_location_count
+        by_distance = self.resolution is not None or (self.avg_distance is not None and average is None)
+        if average is None:
+            average = 4 * minimum
+        total = len(points)
+        return Calibration(
+            ref_distance=reference,
+            min_distance=distance(self.min_distance, self.rel_min_distance, 0.8),
+            avg_distance=distance(self.avg_distance, self.rel_avg_distance, 2.0),
+            max_distance=distance(self.max_distance, self.rel_max_distance, None),
+            min_probability=None if by_distance or not minimum else minimum / total,
+            avg_probability=None if by_distance or not average else average / total,
+            max_probability=self.max_location_count / total if self.max_location_count else None,
+        )
+
+    def tessellate(self, points: Any, *, box: Any = None) -> Tessellation:
+        """Divide the space of a region into cells.
+
+        Parameters
+        ----------
+        points : DataFrame or array_like (N, d), µm
+            Trajectories or translocations (or mere locations).
+        box : array_like (2, d), optional
+            Lower and upper corner to which cells are clipped, µm. Default: the region's
+            box if the table knows it, else the bounding box of the points.
+
+        Returns
+        -------
+        Tessellation
+
+        Raises
+        ------
+        SegmentationError
+            If there are too few points, they are all at the same place, or the
+            resolution does not suit the region.
+        """
+        points = as_translocations(points)
+        xy = coordinates(points)
+        if xy.ndim != 2 or xy.shape[1] not in (2, 3):
+            raise SegmentationError(f"expected 2 or 3 space coordinates per point, got shape {xy.shape}")
+        if len(xy) < 2:
+            raise SegmentationError(
+                f"{type(self).__name__} needs at least 2 translocations in the region, found {len(xy)}"
+            )
+        if not np.isfinite(xy).all():
+            raise SegmentationError("some points have coordinates that are not finite")
+        support = support_box(points, box)
+        tessellation = self._grow(points, support)
+        return self._post_process(tessellation, points)
+
+    def _post_process(self, tessellation: Tessellation, points: Any) -> Tessellation:
+        process: Callable[..., Any] | None = getattr(self.post_processing, "post_process", self.post_processing)
+        return tessellation if process is None else process(tessellation, points)
+
+    def _grow(self, points: Any, box: np.ndarray) -> Tessellation:
+        raise NotImplementedError
+
+    def _increment(self, calibration: Calibration, xy: np.ndarray, box: np.ndarray) -> float:
+        """Return the edge of square (cubic) cells, checked against the region."""
+        extent = np.ptp(xy, axis=0)
+        if calibration.avg_probability:
+            wide = extent[extent > 0]
+            if not len(wide):
+                raise SegmentationError(
+                    "all points are at the same place: the count criterion cannot size the cells; "
+                    "set a resolution"
+                )
+            increment = float(np.prod(wide) * calibration.avg_probability) ** (1 / len(wide))
+            increment = max(increment, calibration.min_distance or 0.0)
+        else:
+            increment = self._distance(calibration, box)
+        check_cell_count(extent, increment)
+        return increment
+
+    def _distance(self, calibration: Calibration, box: np.ndarray) -> float:
+        """Return the distance between centers, checked against the region's extent."""
+        distance = calibration.avg_distance
+        if not distance:
+            raise SegmentationError(
+                f"{type(self).__name__} cannot choose a resolution: the data have no displacement; "
+                "set `resolution` (µm) or `avg_location_count`"
+            )
+        size = box[1] - box[0]
+        given = self.resolution is not None or self.avg_distance is not None
+        if given and distance > size.max():
+            shown = " × ".join(f"{s:.3g}" for s in size)
+            raise SegmentationError(
+                f"resolution {distance:g} µm exceeds the region's extent {shown} µm; "
+                f"choose one below {size.max():.3g} µm"
+            )
+        return distance
+
+
+def check_cell_count(extent: np.ndarray, distance: float, *, cell: float = 1.0) -> None:
+    """Refuse a distance between centers that gives over a million cells.
+
+    Parameters
+    ----------
+    extent : ndarray (d,), µm
+    distance : float, µm
+    cell : float
+        Area of a cell relative to ``distance ** d``.
+
+    Raises
+    ------
+    SegmentationError
+    """
+
+    def number(step: float) -> float:
+        return float(np.prod(np.maximum(extent / step, 1))) / cell
+
+    if number(distance) <= MAX_CELLS:
+        return
+    low, high = distance, float(extent.max())
+    for _ in range(60):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if number(middle) > MAX_CELLS else (low, middle)
+    raise SegmentationError(
+        f"resolution {distance:.3g} µm would make {number(distance):.3g} cells, more than a million; "
+        f"a resolution of {high:.3g} µm would make a million"
+    )

@@ -1,0 +1,176 @@
+"""Cells in space and time: a tessellation repeated over time segments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..errors import SegmentationError
+from .tessellation import Tessellation
+
+__all__ = ["TimeLattice", "rows_of_segments", "segment_bounds", "segment_label"]
+
+MAX_SEGMENTS = 1_000_000
+
+
+def segment_bounds(start: float, stop: float, *, duration: float, shift: float) -> np.ndarray:
+    """Return the bounds of the segments of a sliding window.
+
+    There are ``max(1, round((stop - start - duration) / shift) + 1)`` of them, rounded
+    half to even, as in TRamWAy: the last one may end after `stop`, or leave out up to
+    half a shift.
+
+    Parameters
+    ----------
+    start, stop : float, s
+        First and last time of the data.
+    duration, shift : float, s
+
+    Returns
+    -------
+    ndarray (S, 2), s
+        Segment k is ``[start + k shift, start + k shift + duration)``.
+
+    Raises
+    ------
+    SegmentationError
+        If there would be over a million segments.
+    """
+    count = max(1.0, np.round((stop - start - duration) / shift) + 1)
+    if count > MAX_SEGMENTS:
+        raise SegmentationError(
+            f"a shift of {shift:g} s cuts {stop - start:g} s into {count:.2g} time segments, "
+            f"more than {MAX_SEGMENTS}; {(stop - start) / MAX_SEGMENTS:.2g} s would do"
+        )
+    begin = start + shift * np.arange(int(count))
+    return np.column_stack([begin, begin + duration])
+
+
+def rows_of_segments(times: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows that lie in each segment, closed start and open end.
+
+    Parameters
+    ----------
+    times : ndarray (N,), s
+    bounds : ndarray (S, 2), s
+
+    Returns
+    -------
+    rows : ndarray (K,) of intp
+        Rows of segment 0, then 1, …; a row may lie in several segments or none.
+    counts : ndarray (S,) of intp
+    """
+    order = np.argsort(times, kind="stable")
+    ordered = times[order]
+    first = np.searchsorted(ordered, bounds[:, 0], side="left")
+    counts = np.maximum(np.searchsorted(ordered, bounds[:, 1], side="left") - first, 0)
+    before = np.cumsum(counts) - counts
+    rows = order[np.arange(counts.sum()) + np.repeat(first - before, counts)]
+    return rows, counts
+
+
+def _seconds(time: float) -> str:
+    text = f"{time:.3f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def segment_label(map_label: Any, times: Any) -> str:
+    """Return the label of a segment's maps, as TRamWAy writes it.
+
+    Parameters
+    ----------
+    map_label : str or None
+    times : pair of float, s
+
+    Examples
+    --------
+    >>> segment_label("map", (0.76, 20.76))
+    'map -- t=0.76-20.76s'
+    >>> segment_label(None, (0, 1.5))
+    't=0-1.5s'
+    """
+    start, stop = times
+    span = f"t={_seconds(float(start))}-{_seconds(float(stop))}s"
+    return f"{map_label} -- {span}" if map_label else span
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TimeLattice:
+    """A tessellation repeated over S time segments; cell j of segment k is number k M + j.
+
+    Attributes
+    ----------
+    spatial_mesh : Tessellation
+        The M spatial cells, common to all segments.
+    time_lattice : ndarray (S, 2), s
+        Bounds of the segments, closed start and open end.
+    """
+
+    spatial_mesh: Tessellation
+    time_lattice: np.ndarray
+
+    @property
+    def number_of_segments(self) -> int:
+        """Number of time segments, S."""
+        return len(self.time_lattice)
+
+    @property
+    def number_of_cells(self) -> int:
+        """Number of cells over all segments, S M."""
+        return self.number_of_segments * self.spatial_mesh.number_of_cells
+
+    @property
+    def dimension(self) -> int:
+        """Number of space coordinates."""
+        return self.spatial_mesh.dimension
+
+    @property
+    def box(self) -> np.ndarray:
+        """Lower and upper corner in space, ndarray (2, d), µm."""
+        return self.spatial_mesh.box
+
+    @property
+    def centers(self) -> np.ndarray:
+        """Spatial centers of all cells, ndarray (S M, d), µm."""
+        return np.tile(self.spatial_mesh.centers, (self.number_of_segments, 1))
+
+    @property
+    def areas(self) -> np.ndarray:
+        """Areas (volumes) of all cells, ndarray (S M,), µm^d."""
+        return np.tile(self.spatial_mesh.areas, self.number_of_segments)
+
+    @property
+    def segment_of_cell(self) -> np.ndarray:
+        """Segment of each cell, ndarray (S M,) of intp."""
+        return np.repeat(np.arange(self.number_of_segments), self.spatial_mesh.number_of_cells)
+
+    @property
+    def adjacency(self) -> sp.csr_array:
+        """Spatial adjacency, one block per segment, csr_array (S M, S M) of bool."""
+        block, repeats = self.spatial_mesh.adjacency, self.number_of_segments
+        size, entries = block.shape[0], block.nnz
+        shift = np.repeat(np.arange(repeats) * size, entries)
+        indices = np.tile(block.indices, repeats).astype(np.int64) + shift
+        steps = np.tile(np.diff(block.indptr), repeats)
+        indptr = np.concatenate([[0], np.cumsum(steps)])
+        total = repeats * size
+        return sp.csr_array((np.ones(len(indices), bool), indices, indptr), shape=(total, total))
+
+    @property
+    def time_adjacency(self) -> sp.csr_array:
+        """Links between the same spatial cell in successive segments, csr_array (S M, S M) of bool."""
+        size, total = self.spatial_mesh.number_of_cells, self.number_of_cells
+        if self.number_of_segments == 1:
+            return sp.csr_array((total, total), dtype=bool)
+        here = np.arange(total - size)
+        row, col = np.concatenate([here, here + size]), np.concatenate([here + size, here])
+        return sp.csr_array((np.ones(len(row), bool), (row, col)), shape=(total, total))
+
+    def __len__(self) -> int:
+        return self.number_of_cells
+
+    def __repr__(self) -> str:
+        return f"TimeLattice({self.number_of_segments} segments × {self.spatial_mesh!r})"

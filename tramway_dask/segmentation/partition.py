@@ -1,0 +1,439 @@
+"""A partition: translocations, cells, and which translocation belongs to which cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from ..component import Component
+from ..errors import SegmentationError, SpecificationError
+from ..spt_data.analyses import Artefact
+from .assignment import assign
+from .calibration import as_translocations, support_box
+from .lattice import TimeLattice
+from .tessellation import SPACE, Tessellation
+from .tesseller import from_callable
+from .voronoi import pairs_to_adjacency
+
+__all__ = ["Partition", "sample", "segment"]
+
+
+@dataclass(eq=False, repr=False)
+class Partition(Artefact):
+    """Translocations assigned to cells.
+
+    With S time segments over M spatial cells there are C = S M cells, and cell j of
+    segment k is number k M + j; without, C = M.
+
+    Attributes
+    ----------
+    points : DataFrame
+        Translocations ``n, x, y[, z], t, dx, dy[, dz], dt``, rows numbered from 0.
+    tessellation : Tessellation or TimeLattice
+    indptr : ndarray (C + 1,) of int
+    indices : ndarray of int
+        Rows of `points` in cell i are ``indices[indptr[i]:indptr[i + 1]]``, ascending. A
+        row may be in several cells, or in none.
+    param : dict
+        How it was made: ``method``, ``tesseller``, ``sampler``, ``time`` (settings as plain
+        values), ``roi`` (``label``, ``bounding_box``), ``localization_precision`` (µm).
+    """
+
+    points: pd.DataFrame
+    tessellation: Tessellation | TimeLattice
+    indptr: np.ndarray
+    indices: np.ndarray
+    param: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        points: pd.DataFrame,
+        centers: Any,
+        pairs: Any,
+        areas: Any,
+        box: Any,
+        indptr: Any,
+        indices: Any,
+        vertices: Any = None,
+        polygon_offsets: Any = None,
+        segments: Any = None,
+        param: dict[str, Any] | None = None,
+    ) -> Partition:
+        """Rebuild a partition from stored arrays; the inverse of `to_arrays`.
+
+        Parameters
+        ----------
+        points : DataFrame
+        centers : array_like (M, d), µm
+            Of the spatial cells.
+        pairs : array_like (p, 2) of int
+            Adjacent spatial cells, each pair once.
+        areas : array_like (M,), µm^d
+        box : array_like (2, d), µm
+        indptr : array_like (C + 1,), indices : array_like
+            Assignment; C is M, or S M with S time segments.
+        vertices : array_like (k, 2), polygon_offsets : array_like (M + 1,), optional
+            Outlines of the spatial cells.
+        segments : array_like (S, 2), s, optional
+        param : dict, optional
+
+        Raises
+        ------
+        SegmentationError
+            If the arrays do not fit together.
+        """
+        centers = np.asarray(centers, dtype=float)
+        mesh = Tessellation(
+            centers,
+            pairs_to_adjacency(np.asarray(pairs), len(centers)),
+            np.asarray(areas, dtype=float),
+            np.asarray(box, dtype=float),
+            np.empty((0, 2)) if vertices is None else np.asarray(vertices, dtype=float),
+            None if polygon_offsets is None else np.asarray(polygon_offsets, dtype=np.intp),
+        )
+        lattice: Tessellation | TimeLattice = mesh
+        if segments is not None:
+            lattice = TimeLattice(mesh, np.asarray(segments, dtype=float).reshape(-1, 2))
+        indptr, indices = np.asarray(indptr), np.asarray(indices)
+        if len(indptr) != lattice.number_of_cells + 1 or indptr[-1] != len(indices):
+            raise SegmentationError(
+                f"stored assignment does not fit: {len(indptr) - 1} cells and {len(indices)} rows, expected "
+                f"{lattice.number_of_cells} cells and {indptr[-1]} rows"
+            )
+        if len(indices) and (indices.min() < 0 or indices.max() >= len(points)):
+            raise SegmentationError(
+                f"stored assignment does not fit: it refers to row {indices.max()} of {len(points)}"
+            )
+        return cls(points.reset_index(drop=True), lattice, indptr, indices, dict(param or {}))
+
+    def to_arrays(self) -> dict[str, Any]:
+        """Return the arrays that `from_arrays` takes, but for the points and `param`."""
+        mesh = self.tessellation.spatial_mesh
+        return {
+            "centers": mesh.centers,
+            "pairs": mesh.pairs,
+            "areas": mesh.areas,
+            "box": mesh.box,
+            "vertices": mesh.vertices,
+            "polygon_offsets": mesh.polygon_offsets,
+            "segments": self.segments,
+            "indptr": self.indptr,
+            "indices": self.indices,
+        }
+
+    @property
+    def number_of_cells(self) -> int:
+        """Number of cells over all segments, C."""
+        return len(self.indptr) - 1
+
+    @property
+    def dimension(self) -> int:
+        """Number of space coordinates."""
+        return self.tessellation.dimension
+
+    @property
+    def location_count(self) -> np.ndarray:
+        """Number of translocations in each cell, ndarray (C,) of int."""
+        return np.diff(self.indptr)
+
+    @property
+    def segments(self) -> np.ndarray | None:
+        """Bounds of the time segments, ndarray (S, 2) in s, or None without time segmentation."""
+        return self.tessellation.time_lattice if isinstance(self.tessellation, TimeLattice) else None
+
+    @property
+    def centers(self) -> np.ndarray:
+        """Centers of all cells, ndarray (C, d), µm."""
+        return self.tessellation.centers
+
+    @property
+    def areas(self) -> np.ndarray:
+        """Areas (volumes) of all cells, ndarray (C,), µm^d."""
+        return self.tessellation.areas
+
+    @property
+    def segment_of_cell(self) -> np.ndarray:
+        """Time segment of each cell, ndarray (C,) of intp; zeros without time segmentation."""
+        if isinstance(self.tessellation, TimeLattice):
+            return self.tessellation.segment_of_cell
+        return np.zeros(self.number_of_cells, np.intp)
+
+    @property
+    def cell_of_assignment(self) -> np.ndarray:
+        """Cell of each entry of `indices`, ndarray of intp."""
+        return np.repeat(np.arange(self.number_of_cells), self.location_count)
+
+    @property
+    def cell_index(self) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Cell of each row of `points`, -1 for none; or (rows, cells) if a row is in several.
+
+        Returns
+        -------
+        ndarray (N,) of intp, or tuple of two ndarray (K,) of intp
+        """
+        cells = self.cell_of_assignment
+        if len(self.indices) and np.bincount(self.indices).max() > 1:
+            return self.indices.astype(np.intp), cells
+        index = np.full(len(self.points), -1, np.intp)
+        index[self.indices] = cells
+        return index
+
+    @property
+    def bounding_box(self) -> pd.DataFrame:
+        """Bounds of the points in space and time: rows ``min`` and ``max``."""
+        columns = [c for c in (*SPACE, "t") if c in self.points.columns]
+        return self.points[columns].agg(["min", "max"])
+
+    def rows(self, cell: int) -> np.ndarray:
+        """Return the rows of `points` in a cell."""
+        return self.indices[self.indptr[cell] : self.indptr[cell + 1]]
+
+    @cached_property
+    def _adjacency(self) -> sp.csr_array:
+        return self.tessellation.adjacency
+
+    def adjacency(self) -> sp.csr_array:
+        """Return the spatial adjacency of all cells, csr_array (C, C) of bool.
+
+        Cells of different time segments are not linked.
+        """
+        return self._adjacency
+
+    def time_adjacency(self) -> sp.csr_array:
+        """Return the links of each cell to itself in the next and previous segment.
+
+        Returns
+        -------
+        csr_array (C, C) of bool
+            Empty without time segmentation.
+        """
+        if isinstance(self.tessellation, TimeLattice):
+            return self.tessellation.time_adjacency
+        return sp.csr_array((self.number_of_cells,) * 2, dtype=bool)
+
+    def active_adjacency(self) -> sp.csr_array:
+        """Return the spatial adjacency between cells that hold translocations, csr_array (C, C)."""
+        full = self.location_count > 0
+        links = self.adjacency().tocoo()
+        row, col = links.row, links.col
+        both = full[row] & full[col]
+        kept = (np.ones(both.sum(), bool), (row[both], col[both]))
+        active = sp.coo_array(kept, shape=links.shape).tocsr()
+        active.sort_indices()
+        return active
+
+    def restrict_to_segment(self, index: int) -> Partition:
+        """Return the partition of one time segment, its cells numbered as in space.
+
+        Parameters
+        ----------
+        index : int
+            Segment, from 0.
+
+        Returns
+        -------
+        Partition
+            With the points of that segment only; ``param["segment"]`` holds ``index`` and
+            ``times``. Without time segmentation, the partition itself.
+
+        Raises
+        ------
+        SegmentationError
+            If there is no such segment.
+        """
+        if self.segments is None:
+            if index == 0:
+                return self
+            raise SegmentationError(f"no time segment {index}: this partition has no time segmentation")
+        if not 0 <= index < len(self.segments):
+            raise SegmentationError(f"no time segment {index}: there are {len(self.segments)}")
+        mesh = self.tessellation.spatial_mesh
+        size = mesh.number_of_cells
+        start, stop = self.segments[index]
+        indptr = self.indptr[index * size : (index + 1) * size + 1]
+        indices = self.indices[indptr[0] : indptr[-1]]
+        times = self.points["t"].to_numpy()
+        inside = (times >= start) & (times < stop)
+        inside[indices] = True
+        number = np.cumsum(inside) - 1
+        points = self.points[inside].reset_index(drop=True)
+        param = {**self.param, "segment": {"index": int(index), "times": (float(start), float(stop))}}
+        part = Partition(points, mesh, indptr - indptr[0], number[indices].astype(indices.dtype), param)
+        part.parent = self.parent
+        return part
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in super().__getstate__().items() if k != "_adjacency"}
+
+    def _summary(self) -> dict[str, str]:
+        count = self.location_count
+        mesh = self.tessellation.spatial_mesh
+        extent = " × ".join(f"{e:.3g}" for e in mesh.box[1] - mesh.box[0])
+        summary = {
+            "region": self.region_label,
+            "extent": f"{extent} µm",
+            "translocations": f"{len(self.points)}",
+            "assignments": f"{len(self)}",
+            "cells": f"{mesh.number_of_cells}",
+        }
+        if self.segments is not None:
+            summary["time segments"] = f"{len(self.segments)}"
+        summary["empty cells"] = f"{int((count == 0).sum())}"
+        full = count[count > 0]
+        if len(full):
+            summary["per non-empty cell"] = f"{full.min()} to {full.max()}, median {np.median(full):g}"
+        return summary
+
+    def __repr__(self) -> str:
+        cells = f"{self.tessellation.spatial_mesh.number_of_cells} cells"
+        if self.segments is not None:
+            cells += f" × {len(self.segments)} segments"
+        return f"Partition({len(self.points)} translocations, {cells}, {len(self)} assignments)"
+
+    def _repr_html_(self) -> str:
+        import html
+
+        rows = "".join(f"<tr><th>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in self._summary().items())
+        return f"<table><caption>Partition</caption>{rows}</table>"
+
+
+def _described(component: Any) -> Any:
+    if component is None or isinstance(component, Component):
+        return None if component is None else component.to_dict()
+    return repr(component)
+
+
+def _table(points: Any) -> pd.DataFrame:
+    if not isinstance(points, pd.DataFrame):
+        array = np.asarray(points, dtype=float)
+        if array.ndim != 2 or array.shape[1] not in (2, 3):
+            raise SegmentationError(
+                f"expected a table of translocations or an array (N, 2 or 3), got shape {array.shape}"
+            )
+        points = pd.DataFrame(array, columns=list(SPACE[: array.shape[1]]))
+    attrs = dict(points.attrs)
+    table = as_translocations(points).reset_index(drop=True)
+    table.attrs = {**attrs, **table.attrs}
+    if not len(table):
+        label = (attrs.get("roi") or {}).get("label")
+        where = f"region {label!r}" if label else "the data"
+        raise SegmentationError(f"no translocation in {where}: nothing can be segmented")
+    return table
+
+
+def sample(
+    points: Any, lattice: Tessellation | TimeLattice, *, sampler: Any = None, param: dict[str, Any] | None = None
+) -> Partition:
+    """Assign translocations to given cells.
+
+    Parameters
+    ----------
+    points : DataFrame
+        Trajectories or translocations.
+    lattice : Tessellation or TimeLattice
+    sampler : sampler component, optional
+        Default: each translocation in the cell of the nearest center.
+    param : dict, optional
+        Added to the partition's `param`.
+
+    Returns
+    -------
+    Partition
+    """
+    points = _table(points)
+    space = [c for c in SPACE if c in points.columns]
+    if len(space) != lattice.dimension:
+        raise SegmentationError(
+            f"the translocations have {len(space)} space coordinates, the cells have {lattice.dimension}"
+        )
+    if isinstance(lattice, TimeLattice) and "t" not in points.columns:
+        raise SegmentationError("time segments need translocations with a column 't' (s)")
+    if sampler is None:
+        times = points["t"].to_numpy() if "t" in points.columns else None
+        indptr, indices = assign(points[space].to_numpy(dtype=float), times, lattice)
+    else:
+        indptr, indices = sampler.assign(points, lattice)
+    attrs = points.attrs
+    described = {
+        "method": None,
+        "tesseller": None,
+        "sampler": _described(sampler),
+        "time": None,
+        "roi": dict(attrs.get("roi") or {"label": None, "bounding_box": None}),
+        "localization_precision": attrs.get("localization_precision"),
+    }
+    return Partition(points, lattice, indptr, indices, {**described, **(param or {})})
+
+
+def segment(
+    points: Any, *, tesseller: Any, sampler: Any = None, time: Any = None, box: Any = None
+) -> Partition:
+    """Divide the translocations of a region into cells, and time segments.
+
+    Parameters
+    ----------
+    points : DataFrame
+        Trajectories or translocations of a region.
+    tesseller : Tesseller, class, function or Tessellation, or None
+        How space is divided, or the cells themselves. None, with `time`, for a single
+        cell.
+    sampler : VoronoiSampler or Knn, optional
+        How translocations are assigned. Default: to the cell of the nearest center.
+    time : SlidingWindow, optional
+        How time is divided.
+    box : array_like (2, d), optional
+        Lower and upper corner of the region, µm. Default: the region's box, if the table
+        knows it, else the bounding box of the data.
+
+    Returns
+    -------
+    Partition
+
+    Raises
+    ------
+    SegmentationError
+        If there are too few translocations, or the resolution does not suit the region.
+    SpecificationError
+        If `tesseller` and `time` are both None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tramway_dask.segmentation import Hexagons
+    >>> points = np.random.default_rng(0).random((1000, 2))
+    >>> segment(points, tesseller=Hexagons(resolution=0.5), box=[[0, 0], [1, 1]])
+    Partition(1000 translocations, 8 cells, 1000 assignments)
+    """
+    sampler = sampler() if isinstance(sampler, type) else sampler
+    time = time() if isinstance(time, type) else time
+    table = _table(points)
+    if isinstance(tesseller, Tessellation):
+        mesh = tesseller
+    elif tesseller is None:
+        if time is None:
+            raise SpecificationError("no tesseller: choose one, as in `a.tesseller = tessellers.Hexagons`")
+        support = support_box(table, box)
+        mesh = Tessellation.from_centers(support.mean(axis=0, keepdims=True), support)
+    else:
+        tesseller = from_callable(tesseller)
+        mesh = tesseller.tessellate(table, box=box)
+    lattice = mesh if time is None else time.segment(table, mesh)
+    param = {
+        "method": type(tesseller).__name__,
+        "tesseller": _described(tesseller),
+        "time": _described(time),
+    }
+    return sample(table, lattice, sampler=sampler, param=param)

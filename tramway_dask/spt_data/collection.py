@@ -1,0 +1,420 @@
+"""The sources of an experiment, as one collection."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import pandas as pd
+
+from ..errors import DataError, SpecificationError, UnknownAttributeError, suggest
+from .sources import Source
+
+__all__ = [
+    "SPTData",
+    "from_ascii_file",
+    "from_ascii_files",
+    "from_dataframe",
+    "from_dataframes",
+    "from_mat_file",
+    "from_mat_files",
+    "from_rwa_file",
+    "from_rwa_files",
+    "single",
+]
+
+Alias = str | Callable[[str], str] | None
+
+
+class SPTData:
+    """Ordered collection of the trajectory sources of an analysis.
+
+    Parameters set on the collection are set on every source, those to come
+    included; a parameter read from the collection must be the same for all.
+    """
+
+    def __init__(self, sources: Iterable[Source] = ()) -> None:
+        self._sources: list[Source] = []
+        self._defaults: dict[str, Any] = {}
+        self._owner: Any = None
+        for source in sources:
+            self._add(source)
+
+    def from_ascii_file(self, path: str | os.PathLike[str], **options: Any) -> SPTData:
+        """Take one text file; see `from_ascii_files`."""
+        expanded = expand(path)
+        if not os.path.isfile(expanded):
+            raise DataError(f"no such file: {path}" + _expanded_note(path, expanded))
+        return self._replace_files([expanded], "ascii", options)
+
+    def from_ascii_files(
+        self, pattern: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **options: Any
+    ) -> SPTData:
+        """Take text files.
+
+        Parameters
+        ----------
+        pattern : str, path, or list of them
+            File names or glob patterns; ``~`` and environment variables are expanded.
+            Sources are sorted by name. Files of regions of interest that a pattern
+            also matches are left out.
+        alias : str or callable, optional
+            Short name, or function of the path that gives it.
+        **options
+            Arguments of `tramway_dask.spt_data.ascii.read_ascii`: ``columns``, ``header``,
+            ``sep``, ``pixel_size`` (µm per pixel), ``dt`` (s per frame), …
+
+        Raises
+        ------
+        DataError
+            If a pattern matches no file.
+        """
+        return self._replace_files(_match(pattern), "ascii", options)
+
+    def from_mat_file(self, path: str | os.PathLike[str], **options: Any) -> SPTData:
+        """Take one MATLAB file; see `from_mat_files`."""
+        return self._replace_files(_match(path), "mat", options)
+
+    def from_mat_files(self, pattern: str | Sequence[str], **options: Any) -> SPTData:
+        """Take MATLAB files; ``options`` are those of `tramway_dask.spt_data.mat.read_mat`."""
+        return self._replace_files(_match(pattern), "mat", options)
+
+    def from_rwa_file(self, path: str | os.PathLike[str], **options: Any) -> SPTData:
+        """Take the trajectories of one TRamWAy file; see `from_rwa_files`."""
+        return self._replace_files(_match(path), "rwa", options)
+
+    def from_rwa_files(self, pattern: str | Sequence[str], **options: Any) -> SPTData:
+        """Take the trajectories of TRamWAy's ``.rwa`` files."""
+        return self._replace_files(_match(pattern), "rwa", options)
+
+    def from_dataframe(self, table: pd.DataFrame, *, alias: str | None = None) -> SPTData:
+        """Take one table with columns ``n, x, y[, z], t``."""
+        return self._replace([Source(table=table, alias=alias)])
+
+    def from_dataframes(
+        self, tables: Sequence[pd.DataFrame], *, alias: Sequence[str] | None = None
+    ) -> SPTData:
+        """Take several tables; `alias` names them."""
+        names = list(alias) if alias is not None else [None] * len(tables)
+        if len(names) != len(tables):
+            raise SpecificationError(f"alias: {len(names)} names for {len(tables)} tables")
+        return self._replace([Source(table=t, alias=a) for t, a in zip(tables, names, strict=True)])
+
+    def _replace_files(self, paths: Sequence[str], reader: str, options: dict[str, Any]) -> SPTData:
+        options = dict(options)
+        alias: Alias = options.pop("alias", None)
+        if isinstance(alias, str) and len(paths) > 1:
+            raise SpecificationError("alias: one name for several files; give a function of the path")
+        made = []
+        for path in paths:
+            name = alias(path) if callable(alias) else alias
+            made.append(Source(path, reader=reader, options=options, alias=name))
+        self._replace(made)
+        if len(made) > 1:
+            self.drop_roi_files("roi", ".txt")
+        return self
+
+    def _replace(self, sources: Sequence[Source]) -> SPTData:
+        self._sources = []
+        for source in sources:
+            self._add(source)
+        self._name_sources()
+        return self
+
+    def _add(self, source: Source) -> None:
+        for name, value in self._defaults.items():
+            setattr(source, name, value)
+        source.attach(self._owner)
+        self._sources.append(source)
+        self._name_sources()
+
+    def _name_sources(self) -> None:
+        """Give each source the shortest name that no other has: its stem, with folders if need be."""
+        paths = [PurePath(s.path) if s.path and not s.alias else None for s in self._sources]
+        depth = 0
+        while True:
+            names = [
+                s.alias or ("~".join([*p.parts[-1 - depth : -1], p.stem]) if p else "table")
+                for s, p in zip(self._sources, paths, strict=True)
+            ]
+            counts = Counter(names)
+            clash = [i for i, name in enumerate(names) if counts[name] > 1]
+            longest = max((len(p.parts) for p in paths if p), default=0)
+            if not any(paths[i] for i in clash) or depth > longest:
+                break
+            depth += 1
+        for i in clash:  # tables, repeated aliases, a.csv beside a.txt
+            path = paths[i]
+            names[i] = f"{names[i]}{path.suffix}" if path else f"{names[i]}{i:03d}"
+        for source, name in zip(self._sources, names, strict=True):
+            source.name = name
+
+    def attach(self, owner: Any) -> None:
+        """Make the collection belong to an analyzer."""
+        self._owner = owner
+        for source in self._sources:
+            source.attach(owner)
+
+    @property
+    def initialized(self) -> bool:
+        """Whether there is any source."""
+        return bool(self._sources)
+
+    @property
+    def filepaths(self) -> list[str]:
+        """Paths of the files."""
+        return [s.path for s in self._sources if s.path is not None]
+
+    @property
+    def aliases(self) -> list[str]:
+        """Names of the sources, as in results."""
+        return [s.name for s in self._sources]
+
+    def as_dataframes(self, source: str | None = None) -> Iterator[pd.DataFrame]:
+        """Iterate over the trajectory tables."""
+        for item in self.filter_by_source(source):
+            yield item.dataframe
+
+    def filter_by_source(self, source: str | Callable[[str], bool] | None = None) -> Iterator[Source]:
+        """Iterate over the sources of a given path, alias or name (or for which a function is true)."""
+        for item in self._sources:
+            if source is None or (callable(source) and source(item.source)):
+                yield item
+            elif isinstance(source, str) and source in (item.source, item.alias, item.name):
+                yield item
+
+    def find(self, name: str) -> Source:
+        """Return the source of a given name."""
+        for item in self._sources:
+            if name in (item.name, item.source):
+                return item
+        raise DataError(f"no source named {name!r}; {suggest(name, self.aliases)}")
+
+    def reset_origin(self, columns: Sequence[str] | None = None) -> None:
+        """Subtract the minimum of each coordinate and of time, per source."""
+        for item in self._sources:
+            item.reset_origin(columns)
+
+    def discard_static_trajectories(self, min_msd: float | None = None, **options: Any) -> None:
+        """Drop the translocations of every source that are shorter than the precision."""
+        for item in self._sources:
+            kept = item.discard_static_trajectories(item.translocations, min_msd, **options)
+            item.dataframe = kept
+
+    def reload_from_rwa_files(self, skip_missing: bool = True) -> SPTData:
+        """Attach what the results folder holds to the sources' analysis trees.
+
+        The name is TRamWAy's; results are no longer in ``.rwa`` files. `skip_missing` is accepted
+        and has no effect: a source without results has an empty tree.
+        """
+        for item in self._sources:
+            item.analyses = None
+        return self
+
+    def drop_roi_files(self, suffix: str, extension: str) -> None:
+        """Drop the sources that are the region files of other sources."""
+        stems = {os.path.splitext(p)[0] for p in self.filepaths}
+        ends = tuple(f"{joiner}{suffix}{extension}" for joiner in ("", "-", "_"))
+
+        def belongs(path: str) -> bool:
+            return any(path.endswith(e) and path.removesuffix(e) in stems for e in ends)
+
+        self._sources = [s for s in self._sources if s.path is None or not belongs(s.path)]
+        self._name_sources()
+
+    @property
+    def bounds(self) -> pd.DataFrame:
+        """Rows ``min`` and ``max`` over all sources."""
+        each = pd.concat([s.bounds for s in self._sources])
+        return pd.DataFrame({"min": each.loc["min":"min"].min(), "max": each.loc["max":"max"].max()}).T
+
+    @property
+    def dataframe(self) -> pd.DataFrame:
+        """Table of the only source."""
+        return single(self).dataframe
+
+    @property
+    def analyses(self) -> Any:
+        """Tree of the only source, or list of the trees."""
+        trees = [s.analyses for s in self._sources]
+        return trees[0] if len(trees) == 1 else trees
+
+    @property
+    def mpl(self) -> Any:
+        """Plots of trajectories."""
+        return self._owner.plots_of(self)
+
+    def _get(self, name: str) -> Any:
+        values = {getattr(s, name) for s in self._sources}
+        if not values:
+            return self._defaults.get(name)
+        if len(values) > 1:
+            raise UnknownAttributeError(
+                f"{name} is not the same for all sources: read it from each, `for f in a.spt_data: f.{name}`"
+            )
+        return values.pop()
+
+    def _set(self, name: str, value: Any) -> None:
+        self._defaults[name] = value
+        for source in self._sources:
+            setattr(source, name, value)
+
+    @property
+    def localization_precision(self) -> float | None:
+        """σ (µm), if the same for all sources; setting it sets all."""
+        return self._get("localization_precision")
+
+    @localization_precision.setter
+    def localization_precision(self, value: float) -> None:
+        self._defaults.pop("localization_error", None)
+        self._set("localization_precision", value)
+
+    @property
+    def localization_error(self) -> float | None:
+        """σ² (µm²), if the same for all sources; setting it sets all."""
+        return self._get("localization_error")
+
+    @localization_error.setter
+    def localization_error(self, value: float) -> None:
+        self._defaults.pop("localization_precision", None)
+        self._set("localization_error", value)
+
+    @property
+    def frame_interval(self) -> float:
+        """Time between frames (s), if the same for all sources; setting it sets all."""
+        return self._get("frame_interval")
+
+    @frame_interval.setter
+    def frame_interval(self, value: float) -> None:
+        self._set("frame_interval", value)
+
+    dt = time_step = frame_interval
+
+    @property
+    def temperature(self) -> float | None:
+        """Temperature (K), if the same for all sources; setting it sets all."""
+        return self._get("temperature")
+
+    @temperature.setter
+    def temperature(self, value: float | tuple[float, str]) -> None:
+        self._set("temperature", value)
+
+    @property
+    def columns(self) -> list[str]:
+        """Column names, if the same for all sources; setting them sets all."""
+        return list(self._get_columns())
+
+    @columns.setter
+    def columns(self, names: Sequence[str]) -> None:
+        self._set("columns", list(names))
+
+    def _get_columns(self) -> tuple[str, ...]:
+        values = {tuple(s.columns) for s in self._sources}
+        if len(values) != 1:
+            raise UnknownAttributeError("columns are not the same for all sources")
+        return values.pop()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and not isinstance(getattr(type(self), name, None), property):
+            known = [n for n, v in vars(SPTData).items() if isinstance(v, property) and v.fset]
+            raise UnknownAttributeError(f"spt_data has no parameter {name!r}; {suggest(name, known)}")
+        object.__setattr__(self, name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__, _owner=None)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __iter__(self) -> Iterator[Source]:
+        return iter(list(self._sources))
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __getitem__(self, index: int) -> Source:
+        return self._sources[index]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.aliases[:5]) + (", …" if len(self) > 5 else "")
+        return f"SPTData({len(self)} sources: {shown})" if self._sources else "SPTData(empty)"
+
+
+def single(collection: Iterable[Any]) -> Any:
+    """Return the only item of a collection.
+
+    Raises
+    ------
+    DataError
+        If there is none, or more than one.
+    """
+    items = list(collection)
+    if len(items) != 1:
+        raise DataError(f"expected a single item, found {len(items)}")
+    return items[0]
+
+
+def expand(path: str | os.PathLike[str]) -> str:
+    """Expand ``~`` and environment variables."""
+    return os.path.expandvars(os.path.expanduser(os.fspath(path)))
+
+
+def _expanded_note(path: str | os.PathLike[str], expanded: str) -> str:
+    return f" (expanded to {expanded})" if expanded != os.fspath(path) else ""
+
+
+def _match(pattern: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
+    patterns = [pattern] if isinstance(pattern, str | os.PathLike) else list(pattern)
+    found: dict[str, None] = {}
+    for item in patterns:
+        expanded = expand(item)
+        paths = [expanded] if os.path.isfile(expanded) else sorted(glob.glob(expanded, recursive=True))
+        paths = [p for p in paths if os.path.isfile(p)]
+        if not paths:
+            raise DataError(f"no file matches {os.fspath(item)!r}" + _expanded_note(item, expanded))
+        found.update(dict.fromkeys(paths))
+    return sorted(found, key=lambda p: (Path(p).name, p))
+
+
+def from_ascii_file(path: str | os.PathLike[str], **options: Any) -> SPTData:
+    """Return the collection of one text file; see `SPTData.from_ascii_files`."""
+    return SPTData().from_ascii_file(path, **options)
+
+
+def from_ascii_files(pattern: str | Sequence[str], **options: Any) -> SPTData:
+    """Return the collection of text files; see `SPTData.from_ascii_files`."""
+    return SPTData().from_ascii_files(pattern, **options)
+
+
+def from_mat_file(path: str | os.PathLike[str], **options: Any) -> SPTData:
+    """Return the collection of one MATLAB file; see `SPTData.from_mat_files`."""
+    return SPTData().from_mat_file(path, **options)
+
+
+def from_mat_files(pattern: str | Sequence[str], **options: Any) -> SPTData:
+    """Return the collection of MATLAB files; see `SPTData.from_mat_files`."""
+    return SPTData().from_mat_files(pattern, **options)
+
+
+def from_rwa_file(path: str | os.PathLike[str], **options: Any) -> SPTData:
+    """Return the collection of one TRamWAy file; see `SPTData.from_rwa_files`."""
+    return SPTData().from_rwa_file(path, **options)
+
+
+def from_rwa_files(pattern: str | Sequence[str], **options: Any) -> SPTData:
+    """Return the collection of TRamWAy files; see `SPTData.from_rwa_files`."""
+    return SPTData().from_rwa_files(pattern, **options)
+
+
+def from_dataframe(table: pd.DataFrame, *, alias: str | None = None) -> SPTData:
+    """Return the collection of one table; see `SPTData.from_dataframe`."""
+    return SPTData().from_dataframe(table, alias=alias)
+
+
+def from_dataframes(tables: Sequence[pd.DataFrame], *, alias: Sequence[str] | None = None) -> SPTData:
+    """Return the collection of several tables; see `SPTData.from_dataframes`."""
+    return SPTData().from_dataframes(tables, alias=alias)

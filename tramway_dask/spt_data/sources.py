@@ -1,0 +1,333 @@
+"""One source of trajectories: a file or a table, with its parameters.
+
+A source reads its table at first use and keeps it. It knows its regions and its
+analysis tree; it does not know how work is organised or where results go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..component import fingerprint, non_negative, positive
+from ..errors import DataError, SpecificationError, suggest
+from . import filters
+from .analyses import Analyses, Artefact, Label
+from .tables import check_trajectories, is_translocations, space_columns, translocations
+
+if TYPE_CHECKING:
+    from ..roi.regions import Regions
+
+__all__ = ["Source"]
+
+# reader name -> where the function is; looked up when a file of that kind is first read
+READERS = {
+    "ascii": ("tramway_dask.spt_data.ascii", "read_ascii"),
+    "mat": ("tramway_dask.spt_data.mat", "read_mat"),
+    "rwa": ("tramway_dask.spt_data.rwa", "read_rwa"),
+}
+
+ZERO_CELSIUS = 273.15  # K
+
+
+def _reader(name: str) -> Callable[..., pd.DataFrame]:
+    module, function = READERS[name]
+    return getattr(importlib.import_module(module), function)
+
+
+class Source:
+    """A file of trajectories, or a table given in memory.
+
+    Parameters
+    ----------
+    path : str, optional
+        The file. Expanded, not resolved.
+    table : DataFrame, optional
+        Trajectories or translocations, if there is no file.
+    reader : {'ascii', 'mat', 'rwa'}
+        How the file is read.
+    options : dict, optional
+        Arguments of the reader.
+    alias : str, optional
+        Short name.
+
+    Attributes
+    ----------
+    name : str
+        Key of the source in results; unique within its collection.
+    """
+
+    def __init__(
+        self,
+        path: str | None = None,
+        table: pd.DataFrame | None = None,
+        *,
+        reader: str = "ascii",
+        options: dict[str, Any] | None = None,
+        alias: str | None = None,
+    ) -> None:
+        if (path is None) == (table is None):
+            raise SpecificationError("a source is either a file or a table: give one of path and table")
+        self.path = path
+        self.reader = reader
+        self.options = dict(options or {})
+        self.alias = alias
+        self.name = alias or (Path(path).stem if path else "table")
+        self._table = table
+        self._checked = False
+        self._translocations: pd.DataFrame | None = None
+        self._frame_interval: float | None = None
+        self._localization_precision: float | None = None
+        self._temperature: float | None = None
+        self._reset_origin: list[str] | None = None
+        self._analyses: Analyses | None = None
+        self._regions: Regions | None = None
+        self._owner: Any = None
+
+    @property
+    def source(self) -> str:
+        """Path of the file, or the name of an in-memory table."""
+        return self.path if self.path is not None else self.name
+
+    @property
+    def filepath(self) -> str | None:
+        """Path of the file; None for a table."""
+        return self.path
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Logger of the analyzer, or the package's."""
+        return logging.getLogger("tramway_dask") if self._owner is None else self._owner.logger
+
+    @property
+    def dataframe(self) -> pd.DataFrame:
+        """Trajectories (or translocations, if that is what was given), read at first use.
+
+        Columns ``n, x, y[, z], t``; µm and s.
+        """
+        if not self._checked:
+            self._table = self._read()
+            self._checked = True
+        assert self._table is not None
+        return self._table
+
+    @dataframe.setter
+    def dataframe(self, table: pd.DataFrame) -> None:
+        self._table = table
+        self._checked = False
+        self._translocations = None
+        self.path = None
+
+    def _read(self) -> pd.DataFrame:
+        if self.path is None:
+            table = self._table
+            if not isinstance(table, pd.DataFrame):
+                raise DataError(f"{self.name}: expected a pandas DataFrame, got {type(table).__name__}")
+            if not is_translocations(table):
+                table = check_trajectories(table, self.name)
+        else:
+            options = dict(self.options)
+            if self._frame_interval is not None:
+                options.setdefault("dt", self._frame_interval)
+            table = _reader(self.reader)(self.path, **options)
+        if self._reset_origin is not None:
+            table = filters.reset_origin(table, self._reset_origin or None)
+        return table
+
+    @property
+    def translocations(self) -> pd.DataFrame:
+        """Translocations of the whole field: columns ``n, x, y[, z], t, dx, dy[, dz], dt``."""
+        if self._translocations is None:
+            table = self.dataframe
+            self._translocations = table if is_translocations(table) else translocations(table)
+        return self._translocations
+
+    @property
+    def columns(self) -> list[str]:
+        """Column names; may be set before a headerless file is read."""
+        given = self.options.get("columns")
+        if not self._checked and isinstance(given, list | tuple):
+            return list(given)
+        return list(self.dataframe.columns)
+
+    @columns.setter
+    def columns(self, names: Sequence[str]) -> None:
+        self.options["columns"] = list(names)
+        self._forget()
+
+    def _forget(self) -> None:
+        if self.path is not None:
+            self._table = None
+            self._checked = False
+        self._translocations = None
+
+    @property
+    def bounds(self) -> pd.DataFrame:
+        """Rows ``min`` and ``max`` of every column of coordinates and time."""
+        table = self.dataframe
+        return table[[*space_columns(table), "t"]].agg(["min", "max"])
+
+    @property
+    def frame_interval(self) -> float:
+        """Time between frames (s): as set, else the median time step within trajectories."""
+        if self._frame_interval is None:
+            return float(np.median(self.translocations["dt"]))
+        return self._frame_interval
+
+    @frame_interval.setter
+    def frame_interval(self, seconds: float) -> None:
+        self._frame_interval = positive("frame_interval", seconds)
+        if "dt" not in self.options:
+            self._forget()
+
+    dt = time_step = frame_interval
+
+    @property
+    def localization_precision(self) -> float | None:
+        """Standard deviation σ of the positioning error (µm); None if unknown."""
+        return self._localization_precision
+
+    @localization_precision.setter
+    def localization_precision(self, sigma: float | None) -> None:
+        if sigma is not None:
+            sigma = non_negative("localization_precision", sigma)
+        self._localization_precision = sigma
+
+    @property
+    def localization_error(self) -> float | None:
+        """Variance σ² of the positioning error (µm²); None if unknown."""
+        sigma = self._localization_precision
+        return None if sigma is None else sigma**2
+
+    @localization_error.setter
+    def localization_error(self, variance: float | None) -> None:
+        if variance is not None:
+            variance = non_negative("localization_error", variance) ** 0.5
+        self._localization_precision = variance
+
+    @property
+    def temperature(self) -> float | None:
+        """Temperature (K); may be set as ``(value, 'C' | 'F' | 'K')``."""
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, value: float | tuple[float, str]) -> None:
+        if isinstance(value, tuple | list):
+            number, unit = value
+            scales = {
+                "K": number,
+                "C": number + ZERO_CELSIUS,
+                "F": (number - 32) * 5 / 9 + ZERO_CELSIUS,
+            }
+            if unit not in scales:
+                raise SpecificationError(f"temperature: unknown unit {unit!r}; {suggest(unit, scales)}")
+            value = scales[unit]
+        self._temperature = positive("temperature", value)
+
+    def reset_origin(self, columns: Sequence[str] | None = None) -> None:
+        """Subtract the minimum of each of ``x, y[, z], t`` (or of `columns`) from the data."""
+        self._reset_origin = list(columns or [])
+        if self._checked:
+            self._table = filters.reset_origin(self._table, columns)
+            self._translocations = None
+
+    def discard_static_trajectories(
+        self, table: pd.DataFrame | None = None, min_msd: float | None = None, **options: Any
+    ) -> pd.DataFrame:
+        """Drop translocations shorter than the localization precision.
+
+        With neither `min_msd` nor a known precision, nothing is dropped.
+        """
+        table = self.dataframe if table is None else table
+        min_msd = self.localization_error if min_msd is None else min_msd
+        if min_msd is None:
+            return table
+        return filters.discard_static_trajectories(table, min_msd, **options)
+
+    def content_fingerprint(self) -> str:
+        """Return a digest of the data as this source reads them.
+
+        A file counts by its bytes and the reader's options, not by its path or date.
+        """
+        reading = {
+            "reader": self.reader,
+            "options": self.options,
+            "dt": self._frame_interval,
+            "reset_origin": self._reset_origin,
+        }
+        if self.path is None:
+            return fingerprint({**reading, "table": self._table})
+        try:
+            with open(self.path, "rb") as file:
+                digest = hashlib.file_digest(file, "blake2b").hexdigest()
+        except OSError as error:
+            raise DataError(f"cannot read {self.path}: {error.strerror or error}") from error
+        return fingerprint({**reading, "bytes": digest})
+
+    @property
+    def roi(self) -> Regions:
+        """Regions of interest of this source: its own, else those of the analyzer."""
+        if self._regions is None:
+            from ..roi.regions import Regions
+
+            self._regions = Regions(self)
+        return self._regions
+
+    @roi.setter
+    def roi(self, regions: Regions) -> None:
+        self.roi.take(regions)
+
+    @property
+    def analyses(self) -> Analyses:
+        """Samplings and maps of this source, by label."""
+        if self._analyses is None:
+            tree = Analyses(lambda: self.dataframe)
+            if self._owner is not None:
+                self._owner.load_analyses(self, tree)
+            self._analyses = tree
+        return self._analyses
+
+    @analyses.setter
+    def analyses(self, tree: Analyses | None) -> None:
+        self._analyses = tree
+
+    @contextlib.contextmanager
+    def autosaving(self) -> Iterator[Analyses]:
+        """Yield the analysis tree and store at the end what was set in it."""
+        yield self.analyses
+        if self._owner is not None:
+            self._owner.save_analyses(self)
+
+    def add_sampling(self, sampling: Artefact, label: Label | None = None, comment: str | None = None) -> None:
+        """Store a partition of the whole field in the tree."""
+        self.analyses.add(sampling, label, comment)
+
+    def get_sampling(self, label: Label | None = None) -> Any:
+        """Return a partition from the tree."""
+        return self.analyses[label].data
+
+    def get_image(self, *_: Any) -> None:
+        """Images are not handled by this package."""
+        raise SpecificationError("images are not handled by tramway_dask")
+
+    def attach(self, owner: Any) -> None:
+        """Make the source belong to an analyzer."""
+        self._owner = owner
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__, _owner=None, _analyses=None, _translocations=None)
+        if self.path is not None:
+            state.update(_table=None, _checked=False)
+        return state
+
+    def __repr__(self) -> str:
+        return f"Source({os.fspath(self.source)!r})"
