@@ -43,11 +43,19 @@ def test_any_layout_gives_the_same_table(
     tmp_path_factory, seed, sep, header, order, newline, shuffled, encoding
 ):
     df = table(seed)
-    rows = df.assign(snr=1.5, n=df.n.astype(float)).sample(frac=1 if shuffled else 0.999999, random_state=seed)
+    rows = df.assign(snr=1.5, n=df.n.astype(float)).sample(
+        frac=1 if shuffled else 0.999999, random_state=seed
+    )
     if not shuffled:
         rows = rows.sort_index()
     lines = [sep.join(map(str, row)) for row in rows[order].itertuples(index=False)]
-    names = {"n": "Trajectory", "x": "X", "y": "pos_y", "t": "time [s]" if sep in "\t,;" else "t", "snr": "snr"}
+    names = {
+        "n": "Trajectory",
+        "x": "X",
+        "y": "pos_y",
+        "t": "time [s]" if sep in "\t,;" else "t",
+        "snr": "snr",
+    }
     if header:
         lines.insert(0, sep.join(names[c] for c in order))
     path = tmp_path_factory.mktemp("any") / "a.txt"

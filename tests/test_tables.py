@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
-import tramway.core.xyt as xyt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
@@ -24,6 +25,11 @@ from tramway_dask.spt_data.tables import (
     translocations,
 )
 
+# TRamWAy warns of libraries that it could use
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import tramway.core.xyt as xyt
+
 
 def walk(lengths, seed=0, d=2, gaps=False, first=1, step=0.3):
     rng = np.random.default_rng(seed)
@@ -31,9 +37,7 @@ def walk(lengths, seed=0, d=2, gaps=False, first=1, step=0.3):
     data = {"n": n}
     for c in "xyz"[:d]:
         data[c] = rng.normal(0.5, step, len(n))
-    frames = [
-        np.cumsum(rng.integers(1, 4 if gaps else 2, k)) + rng.integers(0, 5) for k in lengths
-    ]
+    frames = [np.cumsum(rng.integers(1, 4 if gaps else 2, k)) + rng.integers(0, 5) for k in lengths]
     data["t"] = np.concatenate([*frames, np.empty(0, int)]) * 0.25
     df = pd.DataFrame(data).astype({"n": "int64"})
     df.attrs["localization_precision"] = 0.02
@@ -189,7 +193,9 @@ def test_static_fraction_and_default_threshold():
     df = translocations(walk([6, 6]))
     df.loc[:, ["dx", "dy"]] = 1.0
     df.loc[[0, 1, 5], "dx"] = df.loc[[0, 1, 5], "dy"] = 0.001
-    kept = {r: discard_static_trajectories(df, full_trajectory=r).n.unique().tolist() for r in (0.2, 0.3, 1.0)}
+    kept = {
+        r: discard_static_trajectories(df, full_trajectory=r).n.unique().tolist() for r in (0.2, 0.3, 1.0)
+    }
     assert kept == {0.2: [], 0.3: [2], 1.0: [1, 2]}
     raw = trajectories(df)
     raw.attrs = {}
@@ -266,9 +272,7 @@ def _broken(kind):
     return (df.iloc[:0], "no rows") if kind == "empty" else ([1], "DataFrame")
 
 
-@pytest.mark.parametrize(
-    "kind", ["text", "nan", "n", "twice", "missing", "names", "dt", "empty", "list"]
-)
+@pytest.mark.parametrize("kind", ["text", "nan", "n", "twice", "missing", "names", "dt", "empty", "list"])
 def test_check_says_what_is_wrong(kind):
     df, message = _broken(kind)
     with pytest.raises(DataError, match=f"my table.*{message}"):

@@ -146,20 +146,23 @@ def _sampling_label(label: Any, region: str) -> Label:
     return label(region) if callable(label) else label
 
 
-def _rows(region: Any, discard_static: bool) -> Any:
+def _sample(analyzer: Any, region: Any, discard_static: bool) -> Any:
     table = region.crop()
+    where = f"source {region.source.name!r}, region {region.key!r}"
     if table.empty:
-        raise DataError(f"source {region.source.name!r}, region {region.key!r}: no translocation starts there")
+        raise DataError(f"{where}: no translocation starts there")
+    kept = table
     if discard_static:
         kept = region.discard_static_trajectories(table)
         if kept.empty:
             raise DataError(
-                f"source {region.source.name!r}, region {region.key!r}: all {len(table)} translocations are shorter "
-                "than the localization precision; lower it, or pass discard_static=False to the stage"
+                f"{where}: all {len(table)} translocations are shorter than the localization precision; "
+                "lower it, or pass discard_static=False to the stage"
             )
-        kept.attrs = dict(table.attrs, discarded=len(table) - len(kept))
-        return kept
-    return table
+        kept.attrs = dict(table.attrs)
+    sampling = analyzer.sampler.sample(kept)
+    sampling.param["discarded"] = len(table) - len(kept)
+    return sampling
 
 
 @dataclass(frozen=True)
@@ -171,8 +174,9 @@ class _Tessellate:
     def __call__(self, analyzer: Any) -> None:
         for region in self.filters.regions(analyzer):
             with region.autosaving():
-                sampling = analyzer.sampler.sample(_rows(region, self.discard_static))
-                region.add_sampling(sampling, _sampling_label(self.label, region.key))
+                region.add_sampling(
+                    _sample(analyzer, region, self.discard_static), _sampling_label(self.label, region.key)
+                )
 
     def outputs(self, region: str) -> list[tuple[Label, Label | None]]:
         return [(_sampling_label(self.label, region), None)]
@@ -207,7 +211,7 @@ class _TessellateAndInfer:
     def __call__(self, analyzer: Any) -> None:
         for region in self.filters.regions(analyzer):
             with region.autosaving():
-                sampling = analyzer.sampler.sample(_rows(region, self.discard_static))
+                sampling = _sample(analyzer, region, self.discard_static)
                 maps = analyzer.mapper.infer(sampling)
                 region.add_sampling(sampling, _sampling_label(self.sampling_label, region.key))
                 maps.commit_as_analysis(self.map_label)

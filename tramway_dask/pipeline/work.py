@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import TramwayDaskError
+from ..errors import PipelineError
 from ..results import artefacts
 from ..results.payload import Payload
 from ..results.store import Store
@@ -86,10 +86,20 @@ class UnitTask:
 
 @dataclass(frozen=True)
 class UnitResult:
-    """What became of a unit."""
+    """What became of a unit.
+
+    Attributes
+    ----------
+    payloads : dict of str to bytes
+        What the unit committed, per source.
+    returned : object
+        What the stage's function returned.
+    discarded : int
+        Translocations that the static filter dropped.
+    """
 
     task: UnitTask
-    payload: bytes | None = None
+    payloads: dict[str, bytes] = field(default_factory=dict, repr=False)
     failure: Failure | None = None
     returned: Any = None
     seconds: float = 0.0
@@ -156,7 +166,7 @@ def run_units(
     rows : sequence of DataFrame or Failure, optional
         Rows of each task's region.
     table : DataFrame or Failure, optional
-        Table of the source, for a stage over sources.
+        Table of the source, if the stage may ask for it and cannot read it.
     upstream : sequence of sequence of UnitResult
         Results of earlier stages, per task.
     store : Store, optional
@@ -174,7 +184,7 @@ def run_units(
             warnings.simplefilter("always")
             before = [r for group in upstream for r in group]
             mine = [regions[i]] if rows is not None else list(regions)
-            data = rows[i] if rows is not None else table
+            data = (rows[i] if rows is not None else None, table)
             outcome = _run_unit(analyzer, stage, source, mine, task, data, before, store)
         said = dict.fromkeys(
             f"{w.category.__name__}: {w.message}"
@@ -199,7 +209,7 @@ def _run_unit(
     source: Source | None,
     regions: Sequence[Any],
     task: UnitTask,
-    data: Any,
+    data: tuple[Any, Any],
     before: Sequence[UnitResult],
     store: Store | None,
 ) -> dict[str, Any]:
@@ -215,9 +225,10 @@ def _run_unit(
                     broken.failure.host,
                 )
             }
-        if isinstance(data, Failure):
-            return {"failure": data}
-        restricted = restrict(analyzer, source, regions, task, data, before, store)
+        for given in data:
+            if isinstance(given, Failure):
+                return {"failure": given}
+        restricted = restrict(analyzer, source, regions, *data, before, store)
         returned = stage(restricted)
         return _outcome(restricted, task, returned)
     except Exception as error:
@@ -232,8 +243,8 @@ def restrict(
     analyzer: Any,
     source: Source | None,
     regions: Sequence[Any],
-    task: UnitTask,
-    data: Any,
+    rows: pd.DataFrame | None,
+    table: pd.DataFrame | None,
     before: Sequence[UnitResult],
     store: Store | None,
 ) -> Any:
@@ -242,9 +253,9 @@ def restrict(
         sources = [copy.copy(s) for s in analyzer.spt_data]
         return analyzer.restricted(sources, None, _Trees(before, store))
     source = copy.copy(source)
-    if not task.region:
-        source.hold(data)
-    own = [region.of_source(source, data if task.region else None) for region in regions]
+    if table is not None:
+        source.hold(table)
+    own = [region.of_source(source, rows) for region in regions]
     return analyzer.restricted([source], own, _Trees(before, store))
 
 
@@ -259,9 +270,8 @@ class _Trees:
         if self.store is not None:
             fill_from_store(self.store, source.name, tree, regions)
         for result in self.before:
-            if result.payload is None or result.task.source != source.name:
-                continue
-            for record in Payload.from_bytes(result.payload).records:
+            data = result.payloads.get(source.name)
+            for record in () if data is None else Payload.from_bytes(data).records:
                 if regions is None or record.roi in regions:
                     artefacts.attach(tree, record)
 
@@ -281,28 +291,27 @@ def fill_from_store(store: Store, source: str, tree: Any, regions: set[str] | No
 
 
 def _outcome(restricted: Any, task: UnitTask, returned: Any) -> dict[str, Any]:
-    records, removed, discarded = [], [], 0
-    for source in restricted.spt_data:
-        if source.has_analyses:
-            found = artefacts.collect(source.analyses)
-            records += found
-            removed += artefacts.removed(source.analyses)
-            discarded += sum(
-                int(r.attrs["param"].get("discarded") or 0) for r in found if r.map_label is None
-            )
     known = {tuple(o[:3]): o[3] for o in task.outputs}
-    outputs = [[*r.output, known.get(r.output, task.key)] for r in records]
-    missing = [o for o in known if o not in {r.output for r in records}]
+    payloads, committed, discarded = {}, set(), 0
+    for source in restricted.spt_data:
+        if not source.has_analyses:
+            continue
+        records, removed = artefacts.collect(source.analyses), artefacts.removed(source.analyses)
+        if not records and not removed:
+            continue
+        unit = {
+            "id": task.id,
+            "key": task.key,
+            "stage": task.name,
+            "region": task.region,
+            "outputs": [[*r.output, known.get(r.output, task.key)] for r in records],
+            "removed": removed,
+            "parameters": task.parameters,
+        }
+        payloads[source.name] = Payload(unit, records).to_bytes()
+        committed |= {r.output for r in records}
+        discarded += sum(int(r.attrs.get("param", {}).get("discarded") or 0) for r in records)
+    missing = [o for o in known if o not in committed]
     if missing:
-        raise TramwayDaskError(f"stage {task.name!r} did not commit {missing}")
-    unit = {
-        "id": task.id,
-        "key": task.key,
-        "stage": task.name,
-        "region": task.region,
-        "outputs": outputs,
-        "removed": removed,
-        "parameters": task.parameters,
-    }
-    payload = Payload(unit, records).to_bytes() if records or removed else None
-    return {"payload": payload, "returned": returned, "discarded": discarded}
+        raise PipelineError(f"stage {task.name!r} ended without the results {missing}")
+    return {"payloads": payloads, "returned": returned, "discarded": discarded}

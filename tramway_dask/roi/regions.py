@@ -7,6 +7,7 @@ one piece of work: the data of a box, or of boxes that overlap, in one source.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from scipy.sparse.csgraph import connected_components
 from ..errors import RegionError
 from ..spt_data import filters
 from ..spt_data.analyses import FULL_REGION, Analyses, Artefact, Label
+from ..spt_data.tables import translocations
 from .boxes import Box, boxes_from, boxes_from_squares, read_boxes, roi_file
 
 if TYPE_CHECKING:
@@ -142,12 +144,13 @@ class SupportRegion:
         if table is None and self._rows is not None:
             rows = self._rows
         else:
-            rows = self._select(self.source.translocations if table is None else table)
+            rows = self.select(self.source.translocations if table is None else table)
         rows = rows.copy()
         rows.attrs.update(self.context())
         return rows
 
-    def _select(self, table: pd.DataFrame) -> pd.DataFrame:
+    def select(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of a table of translocations that belong to the region."""
         if len(self.boxes) == 1:
             return self.boxes[0].crop(table, self.key)
         inside = np.logical_or.reduce([box.contains(table, self.key) for box in self.boxes])
@@ -190,15 +193,28 @@ class SupportRegion:
         with self.source.autosaving() as tree:
             yield tree
 
+    def of_source(self, source: Source, rows: pd.DataFrame | None = None) -> SupportRegion:
+        """Return this region as one of another source object, with its rows if they are known."""
+        region = copy.copy(self)
+        region.source = source
+        region._rows = rows
+        return region
+
+    def __getstate__(self) -> dict[str, Any]:
+        # regions travel to workers without their source
+        return dict(self.__dict__, source=None, _rows=None)
+
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.source.name!r}, {self.key!r})"
+        name = self.source.name if self.source is not None else "?"
+        return f"{type(self).__name__}({name!r}, {self.key!r})"
 
 
 class FullRegion(SupportRegion):
     """The whole field of view of a source without regions of interest."""
 
-    def _select(self, table: pd.DataFrame) -> pd.DataFrame:
-        return filters.as_translocations(table)
+    def select(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the translocations of a table."""
+        return translocations(table)
 
 
 class Regions:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from . import sampler, tesseller, tessellers, time
 from .lattice import TimeLattice
-from .partition import Partition, segment
+from .partition import Partition
 from .sampler import Knn, VoronoiSampler
+from .segmenting import segment
 from .tessellation import Tessellation
 from .tesseller import TessellerPlugin
 from .tessellers import Hexagons, KMeans, Squares, Tesseller

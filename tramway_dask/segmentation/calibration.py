@@ -267,7 +267,8 @@ class Tesseller(Component):
         return self._post_process(tessellation, points)
 
     def _post_process(self, tessellation: Tessellation, points: Any) -> Tessellation:
-        process: Callable[..., Any] | None = getattr(self.post_processing, "post_process", self.post_processing)
+        merger = self.post_processing
+        process: Callable[..., Any] | None = getattr(merger, "post_process", merger)
         return tessellation if process is None else process(tessellation, points)
 
     def _grow(self, points: Any, box: np.ndarray) -> Tessellation:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from .tessellation import RegularLattice, nearest
 
@@ -211,15 +212,38 @@ def lloyd(points: np.ndarray, centers: np.ndarray, *, tol: float) -> np.ndarray:
     -------
     ndarray (<= m, d), µm
     """
-    previous = math.inf
+    previous, lower = math.inf, np.full(len(points), -math.inf)
+    index = np.zeros(len(points), np.intp)
+    distance = np.full(len(points), math.inf)
     for _ in range(MAX_ITERATIONS):
-        index = nearest(points, centers)
-        mean = float(np.sqrt(((points - centers[index]) ** 2).sum(axis=1)).mean())
+        # points nearer to their center than any other can be keep it (Hamerly, 2010)
+        doubtful = np.flatnonzero(distance >= lower * (1 - 1e-12))
+        index[doubtful], lower[doubtful] = _two_nearest(points[doubtful], centers)
+        distance = _lengths(points - centers[index])
+        mean = float(distance.mean())
         count = np.bincount(index, minlength=len(centers))
         sums = [np.bincount(index, weights=axis, minlength=len(centers)) for axis in points.T]
         kept = count > 0
-        centers = np.column_stack(sums)[kept] / count[kept, None]
+        moved = np.column_stack(sums)[kept] / count[kept, None]
+        lower -= _lengths(moved - centers[kept]).max()
+        centers, index = moved, (np.cumsum(kept) - 1)[index]
+        distance = _lengths(points - centers[index])
         previous, change = mean, abs(previous - mean)
         if change <= tol:
             break
     return centers
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    return np.sqrt((vectors**2).sum(axis=1))
+
+
+def _two_nearest(points: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the index of the nearest center, and the distance to the second nearest."""
+    if len(centers) == 1:
+        return np.zeros(len(points), np.intp), np.full(len(points), math.inf)
+    distance, found = cKDTree(centers).query(points, k=2)
+    index, tied = found[:, 0], distance[:, 0] == distance[:, 1]
+    if tied.any():
+        index[tied] = nearest(points[tied], centers)
+    return index, distance[:, 1]

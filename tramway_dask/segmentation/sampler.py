@@ -12,7 +12,8 @@ from ..errors import SpecificationError
 from .assignment import assign
 from .calibration import Tesseller
 from .lattice import TimeLattice
-from .partition import Partition, sample, segment
+from .partition import Partition
+from .segmenting import sample, segment
 from .tessellation import Tessellation, coordinates
 from .time import Time
 

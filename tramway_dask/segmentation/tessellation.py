@@ -177,10 +177,7 @@ class Tessellation:
             Cells that do not reach into the box lose theirs.
         lattice : RegularLattice, optional
         """
-        if pairs is None:
-            pairs = cells.pairs
-        else:
-            pairs = pairs[(cells.areas[pairs] > 0).all(axis=1)]
+        pairs = cells.pairs if pairs is None else pairs[(cells.areas[pairs] > 0).all(axis=1)]
         adjacency = pairs_to_adjacency(pairs, len(centers))
         return cls(centers, adjacency, cells.areas, box, cells.vertices, cells.polygon_offsets, lattice)
 

@@ -95,7 +95,8 @@ class Hexagons(Tesseller):
         xy = coordinates(points)
         if xy.shape[1] != 2:
             raise SegmentationError(
-                f"Hexagons are for 2-D data, these have {xy.shape[1]} space coordinates; use Squares or KMeans"
+                f"Hexagons are for 2-D data, these have {xy.shape[1]} space coordinates; "
+                "use Squares or KMeans"
             )
         calibration = self.calibration(points)
         lower, upper = xy.min(axis=0), xy.max(axis=0)
@@ -175,4 +176,3 @@ def _pruned(centers: np.ndarray, cells: Cells, limit: float) -> Cells:
     if len(pairs):
         pairs = pairs[squared <= limit * np.median(squared)]
     return Cells(cells.areas, pairs, cells.vertices, cells.polygon_offsets)
-

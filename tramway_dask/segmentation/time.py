@@ -89,7 +89,9 @@ def _with_table(maps: Any, table: pd.DataFrame, **changes: Any) -> Any:
         kept = {k: v for k, v in changes.items() if k in known}
         return dataclasses.replace(maps, table=table, **kept)
     changed = copy.copy(maps)
-    changed.table = table
+    for name, value in {"table": table, **changes}.items():
+        if hasattr(changed, name):
+            setattr(changed, name, value)
     return changed
 
 
@@ -138,6 +140,18 @@ def as_time_segments(
             part.index = part.index - k * size
             item.append(_with_table(maps, part))
         yield item[0] if len(item) == 1 else tuple(item)
+
+
+def _merged(attrs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Keep what all segments agree on; list the rest segment by segment."""
+    merged: dict[str, Any] = {}
+    for name in dict.fromkeys(name for a in attrs for name in a):
+        values = [a.get(name) for a in attrs]
+        if name == "converged":
+            merged[name] = all(values)
+        else:
+            merged[name] = values[0] if all(repr(v) == repr(values[0]) for v in values) else values
+    return merged
 
 
 def combine_segments(label: str, sampling: Any, commit: bool = True, permissive: bool = False) -> Any:
@@ -192,7 +206,8 @@ def combine_segments(label: str, sampling: Any, commit: bool = True, permissive:
     tables = [m.table.set_axis(m.table.index + k * size, axis=0) for k, m in enumerate(single)]
     runtimes = [getattr(m, "runtime", None) for m in single]
     total = sum(runtimes) if all(r is not None for r in runtimes) else None  # type: ignore[arg-type]
-    combined = _with_table(single[0], pd.concat(tables), runtime=total)
+    changes = {"runtime": total, "attrs": _merged([getattr(m, "attrs", None) or {} for m in single])}
+    combined = _with_table(single[0], pd.concat(tables), **changes)
     combined.parent = partition
     if commit:
         for name in labels:
@@ -362,7 +377,7 @@ class SlidingWindow(Time):
             million segments.
         """
         if self.duration is None:
-            raise SpecificationError("SlidingWindow.duration is not set: give the window's duration in seconds")
+            raise SpecificationError("SlidingWindow.duration is not set: give it in seconds")
         if not isinstance(points, pd.DataFrame) or "t" not in points or not len(points):
             raise SegmentationError("time segments need translocations with a column 't' (s)")
         first, last = float(points["t"].min()), float(points["t"].max())

@@ -174,8 +174,8 @@ def _around(points: np.ndarray, owner: np.ndarray, middle: np.ndarray) -> tuple[
 def _outlines(points: np.ndarray, owner: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return areas, sorted corners and offsets of convex polygons."""
     count = np.bincount(owner, minlength=size)
-    middle = np.column_stack([np.bincount(owner, weights=w, minlength=size) for w in points.T])
-    middle /= np.maximum(count, 1)[:, None]
+    sums = np.column_stack([np.bincount(owner, weights=w, minlength=size) for w in points.T])
+    middle = sums / np.maximum(count, 1)[:, None]
     points, owner = _around(points, owner, middle)
     offsets = np.concatenate([[0], np.cumsum(count)]).astype(np.intp)
     arm = points - middle[owner]
@@ -193,7 +193,7 @@ def _mirrored(centers: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndar
     if ((centers < box[0] - CONTACT) | (centers > box[1] + CONTACT)).any():
         raise SegmentationError("in 3-D the centers of all cells must lie within the box")
     # a center on a face would meet its own reflection
-    margin = 1e-7 * (box[1] - box[0])
+    margin = 1e-5 * (box[1] - box[0])
     centers = np.clip(centers, box[0] + margin, box[1] - margin)
     images = [centers]
     for axis in range(dimension):

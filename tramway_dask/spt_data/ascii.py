@@ -89,12 +89,14 @@ def read_ascii(
     try:
         choice, certain = _choose(layout, columns, tuple(extra))
         table = _read_numbers(layout, choice)
+        if choice.weak_id and len(table) > 1 and table["n"].is_unique:
+            raise DataError(f"the column 'id' is different in every row: it is no trajectory index; {_ASK}")
         if not certain:
             _check_five(layout, table)
         elif layout.names is None and columns is None:
             _check_order(layout, table)
         table = _physical(layout, table, choice, pixel_size, dt)
-        table = _tracked(layout, table, choice, untracked)
+        table = _tracked(layout, table, untracked)
     except DataError as error:
         raise DataError(f"{layout.path}: {error}") from None
     if "z" in table and not _asked(columns, "z"):
@@ -206,7 +208,7 @@ def _by_arrow(layout: Layout, core: dict[str, int], others: dict[str, int]) -> p
 
 
 def _by_pandas(layout: Layout, core: dict[str, int], others: dict[str, int]) -> pd.DataFrame | None:
-    wanted = sorted({*core.values(), *others.values()})
+    # one column more than there should be catches lines that are too long, which pandas would cut
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -214,8 +216,8 @@ def _by_pandas(layout: Layout, core: dict[str, int], others: dict[str, int]) -> 
                 layout.path,
                 sep=r"\s+" if layout.blanks else layout.sep,
                 header=None,
-                names=list(range(layout.width)),
-                usecols=wanted,
+                names=list(range(layout.width + 1)),
+                low_memory=False,
                 index_col=False,
                 skiprows=layout.first_line - 1,
                 dtype=dict.fromkeys(core.values(), float),
@@ -230,10 +232,12 @@ def _by_pandas(layout: Layout, core: dict[str, int], others: dict[str, int]) -> 
         raise DataError("the file has no rows of data") from None
     except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning):
         return None
+    if read[layout.width].notna().any():
+        return None
     return pd.DataFrame({role: read[at].array for role, at in {**core, **others}.items()})
 
 
-def _tracked(layout: Layout, table: pd.DataFrame, choice: Choice, untracked: str) -> pd.DataFrame:
+def _tracked(layout: Layout, table: pd.DataFrame, untracked: str) -> pd.DataFrame:
     n = table["n"].to_numpy()
     known = np.isfinite(n)
     if not known.all():
@@ -254,8 +258,6 @@ def _tracked(layout: Layout, table: pd.DataFrame, choice: Choice, untracked: str
             f"line {layout.line_of(int(np.flatnonzero(known)[row]))}: the trajectory index is {n[row]:.10g}, "
             f"which is not a whole number; {_ASK}. First rows:\n{layout.preview()}"
         )
-    if choice.weak_id and len(n) > 1 and len(np.unique(n)) == len(n):
-        raise DataError(f"the column 'id' is different in every row, so it is no trajectory index; {_ASK}")
     table["n"] = n.astype(np.int64)
     return table
 

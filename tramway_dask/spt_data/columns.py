@@ -106,9 +106,9 @@ def choose_columns(
     for role in ROLES:
         if role in choice.position or (timed and role in ("t", "frame")):
             continue
-        at = _by_role(role, names, [key for key, _ in parsed])
-        if at is not None:
-            choice.position[role] = at
+        found = _by_role(role, names, [key for key, _ in parsed])
+        if found is not None:
+            choice.position[role] = found
     ids = [i for i, (key, _) in enumerate(parsed) if key == "id"]
     if "n" not in choice.position and len(ids) == 1:
         choice.position["n"], choice.weak_id = ids[0], True

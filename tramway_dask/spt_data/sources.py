@@ -7,6 +7,7 @@ analysis tree; it does not know how work is organised or where results go.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import importlib
 import logging
@@ -64,6 +65,8 @@ class Source:
     ----------
     name : str
         Key of the source in results; unique within its collection.
+    condition : str or None
+        Experimental condition; a column of the tables of maps.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Source:
         self._frame_interval: float | None = None
         self._localization_precision: float | None = None
         self._temperature: float | None = None
+        self.condition: str | None = None
         self._reset_origin: list[str] | None = None
         self._analyses: Analyses | None = None
         self._regions: Regions | None = None
@@ -130,6 +134,8 @@ class Source:
     def _read(self) -> pd.DataFrame:
         if self.path is None:
             table = self._table
+            if table is None:
+                raise DataError(f"{self.name}: the table of this source stayed in the user's process")
             if not isinstance(table, pd.DataFrame):
                 raise DataError(f"{self.name}: expected a pandas DataFrame, got {type(table).__name__}")
             if not is_translocations(table):
@@ -142,6 +148,20 @@ class Source:
         if self._reset_origin is not None:
             table = filters.reset_origin(table, self._reset_origin or None)
         return table
+
+    def hold(self, table: pd.DataFrame) -> None:
+        """Keep a table that was read elsewhere."""
+        self._table = table
+        self._checked = True
+        self._translocations = None
+
+    def without_table(self) -> Source:
+        """Return a copy that holds no data, to travel."""
+        light = copy.copy(self)
+        light.attach(None)
+        light._table, light._checked, light._translocations = None, False, None
+        light._analyses = light._regions = None
+        return light
 
     @property
     def translocations(self) -> pd.DataFrame:
@@ -295,6 +315,11 @@ class Source:
                 self._owner.load_analyses(self, tree)
             self._analyses = tree
         return self._analyses
+
+    @property
+    def has_analyses(self) -> bool:
+        """Whether the analysis tree has been looked at."""
+        return self._analyses is not None
 
     @analyses.setter
     def analyses(self, tree: Analyses | None) -> None:

@@ -140,9 +140,8 @@ def translocations(df: pd.DataFrame) -> pd.DataFrame:
     [[0.5, 1.0, 0.25]]
     """
     if is_translocations(df):
-        terminal = df[delta_columns(df)].isna().to_numpy().any(axis=1)
-        out = df[~terminal] if terminal.any() else df
-        out = out.reset_index(drop=True)
+        terminal = np.isnan(df[delta_columns(df)].to_numpy()).any(axis=1)
+        out = (df.loc[~terminal] if terminal.any() else df).reset_index(drop=True)
         out.attrs = dict(df.attrs)
         return out
     origin = np.flatnonzero(followed(df["n"].to_numpy()))

@@ -181,9 +181,7 @@ def _sample(path: Path) -> tuple[str, str, bool]:
     elif raw[:3] == b"\xef\xbb\xbf":
         encoding = "utf-8-sig"
     elif b"\0" in raw:
-        raise DataError(
-            f"{path}: expected a text file, this is binary (.mat and .rwa have their own readers)"
-        )
+        raise DataError(f"{path}: expected a text file, this is binary (.mat, .rwa have their own readers)")
     else:
         encoding = "utf-8" if _is_utf8(raw) else "latin-1"
     text = raw.decode(encoding, errors="ignore")

@@ -1,0 +1,135 @@
+"""What an environment offers to the pipeline: a Dask client."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from ..component import Component
+from ..errors import ClusterError
+
+if TYPE_CHECKING:
+    from distributed import Client
+    from distributed.deploy.cluster import Cluster
+
+__all__ = ["Environment", "GivenClient"]
+
+
+@dataclass(eq=False, repr=False)
+class Environment(Component):
+    """Base class of environments.
+
+    A subclass starts a cluster in `start`. The cluster lives while somebody uses it: a run starts one
+    and closes it at its end, unless it was started before by ``with a.env:``, `cluster` or `scale`.
+    """
+
+    lost: ClassVar = {
+        "script": "functions are sent to the workers, no script is run there",
+        "interpreter": "workers run the Python of the environment",
+        "debug": "logs and results are always kept in the results folder",
+        "refresh_interval": "events are not polled for",
+    }
+
+    # whether workers see the files of the user's process under the same paths
+    shares_files: ClassVar[bool] = True
+
+    def start(self) -> Cluster:
+        """Start a cluster."""
+        raise NotImplementedError
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a cluster."""
+        return self.__dict__.get("_cluster") is not None
+
+    @property
+    def cluster(self) -> Any:
+        """The Dask cluster, started at first use; in a notebook, its widget scales it."""
+        if not self.is_running:
+            self._cluster = self.start()
+        return self._cluster
+
+    @property
+    def client(self) -> Client:
+        """A client of the cluster."""
+        from distributed import Client
+
+        if self.__dict__.get("_client") is None:
+            self._client = Client(self.cluster, set_as_default=False)
+        return self._client
+
+    @property
+    def dashboard_link(self) -> str:
+        """Address of the Dask dashboard."""
+        return self.cluster.dashboard_link
+
+    def scale(self, n: int) -> None:
+        """Ask for `n` workers."""
+        self.cluster.scale(n)
+
+    def adapt(self, minimum: int = 0, maximum: int | None = None, **options: Any) -> Any:
+        """Let the number of workers follow the work."""
+        bounds: dict[str, Any] = {"minimum": minimum}
+        if maximum is not None:
+            bounds["maximum"] = maximum
+        return self.cluster.adapt(**bounds, **options)
+
+    def close(self) -> None:
+        """Close the client and the cluster."""
+        client, cluster = self.__dict__.get("_client"), self.__dict__.get("_cluster")
+        self._client = self._cluster = None
+        if client is not None:
+            client.close()
+        if cluster is not None:
+            cluster.close()
+
+    def __enter__(self) -> Self:
+        """Start the cluster and keep it until the end of the block."""
+        self.client  # noqa: B018
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[Client]:
+        """Yield a client; close at the end what was started for it."""
+        before = self.is_running
+        try:
+            yield self.client
+        finally:
+            if not before:
+                self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {k: v for k, v in state.items() if k not in ("_cluster", "_client")}
+
+
+class GivenClient(Environment):
+    """The environment of a client that the user has made; it is never closed here."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @property
+    def cluster(self) -> Any:
+        """The client's cluster."""
+        if self._client.cluster is None:
+            raise ClusterError("this client is connected to a scheduler by address: there is no cluster to scale")
+        return self._client.cluster
+
+    @property
+    def is_running(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def dashboard_link(self) -> str:
+        """Address of the Dask dashboard."""
+        return self._client.dashboard_link
+
+    def close(self) -> None:
+        """Leave the client to its owner."""

@@ -1,0 +1,115 @@
+"""Workers on this computer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from dask.system import CPU_COUNT
+from distributed import LocalCluster
+from distributed.deploy.subprocess import SubprocessWorker
+
+from ..component import count, optional, setting
+from ..errors import ClusterError, SpecificationError
+from .base import Environment
+
+__all__ = ["LocalHost"]
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value == 0:
+        raise SpecificationError(f"{name}: expected a whole number other than 0, got {value!r}")
+    return value
+
+
+class _Process(SubprocessWorker):
+    """A worker process started by command.
+
+    Python's own way to start processes would run the user's script again in each of them, unless
+    it is guarded by ``if __name__ == "__main__":``.
+    """
+
+    def __init__(self, scheduler: str, name: Any = None, **options: Any) -> None:
+        plain = ("nthreads", "memory_limit", "local_directory", "host", "dashboard")
+        super().__init__(
+            scheduler,
+            name=name,
+            worker_kwargs={"name": name, **{k: v for k, v in options.items() if k in plain}},
+        )
+
+    async def _start(self) -> None:
+        spec = json.dumps({"cls": self.worker_class, "opts": self.worker_kwargs})
+        # modules beside the user's script are importable on the workers as well
+        path = os.pathsep.join(p or os.getcwd() for p in sys.path)
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "distributed.cli.dask_spec", self.scheduler, "--spec", spec),
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=asyncio.subprocess.DEVNULL,
+        )
+
+
+@dataclass(eq=False, repr=False)
+class LocalHost(Environment):
+    """Worker processes on this computer.
+
+    Parameters
+    ----------
+    worker_count : int, optional
+        Number of worker processes; default: CPUs − 1. A negative number is added to the CPUs.
+    threads_per_worker : int
+        Threads of a worker. Results do not depend on it.
+    memory_limit : str or float or None
+        Memory of a worker, such as ``"4 GiB"``; ``"auto"``: an equal share of the machine's.
+    dashboard_address : str or None
+        Where the dashboard listens; default: a free port of the loopback interface. None: no dashboard.
+    """
+
+    worker_count: int | None = setting(None, check=optional(_whole))
+    threads_per_worker: int = setting(1, check=count)
+    memory_limit: Any = setting("auto")
+    dashboard_address: str | None = setting("127.0.0.1:0")
+
+    lost: ClassVar = {
+        **Environment.lost,
+        "working_directory": "workers share the folder of the script",
+        "wd": "workers share the folder of the script",
+    }
+
+    @property
+    def wc(self) -> int | None:
+        """Alias of `worker_count`."""
+        return self.worker_count
+
+    @wc.setter
+    def wc(self, value: int | None) -> None:
+        self.worker_count = value
+
+    def number_of_workers(self) -> int:
+        """Return the number of workers that `worker_count` means here."""
+        if self.worker_count is None:
+            return max(1, CPU_COUNT - 1)
+        if self.worker_count < 0:
+            return max(1, CPU_COUNT + self.worker_count)
+        return self.worker_count
+
+    def start(self) -> LocalCluster:
+        """Start scheduler and workers; they listen on the loopback interface only."""
+        try:
+            return LocalCluster(
+                n_workers=self.number_of_workers(),
+                threads_per_worker=self.threads_per_worker,
+                processes=True,
+                **({} if self.memory_limit == "auto" else {"memory_limit": self.memory_limit}),
+                host="127.0.0.1",
+                dashboard_address=self.dashboard_address,
+                worker_dashboard_address=None,
+                worker_class=_Process,
+                silence_logs=logging.ERROR,
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ClusterError(f"cannot start workers on this computer: {error}") from error

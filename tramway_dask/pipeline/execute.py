@@ -1,0 +1,302 @@
+"""Run a plan, in this process or on a Dask cluster, and store results as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ..errors import StoreError, UnitFailedError
+from ..results.store import MERGE_AT, Store
+from .graph import Batch, build_graph, delayed_units, make_batches
+from .plan import Plan, PlannedUnit
+from .progress import Progress
+from .report import RunReport
+from .work import Failure, UnitResult, read_table, run_units, take_rows
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+__all__ = ["Recorder", "run_in_process", "run_on_cluster", "submit_units"]
+
+
+class Recorder:
+    """Writes the results of units as they arrive, and keeps the report.
+
+    Parameters
+    ----------
+    plan : Plan
+    store : Store
+    report : RunReport
+    progress : Progress, optional
+    on_error : {'record', 'raise'}
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        report: RunReport,
+        progress: Progress | None = None,
+        on_error: str = "record",
+    ) -> None:
+        self.store = store
+        self.report = report
+        self.progress = progress
+        self.on_error = on_error
+        self._guard = threading.RLock()
+        self._left = Counter(u.task.source for u in plan.todo)
+        self._parts: Counter[str] = Counter()
+        self._merged: Counter[str] = Counter()
+        self._failures = _read_failures(store)
+        self._changed = False
+        for unit in plan.units:
+            if unit.status == "done":
+                self._forget(unit)
+                report.skip(unit.task.name, unit.task.source, unit.task.region)
+            elif unit.failure is not None:
+                self._record_failure(UnitResult(unit.task, failure=unit.failure))
+                report.add(UnitResult(unit.task, failure=unit.failure))
+
+    def take(self, result: UnitResult) -> None:
+        """Store one result.
+
+        Raises
+        ------
+        StoreError
+            If the results folder cannot be written to.
+        UnitFailedError
+            If the unit failed and the first failure is to stop the run.
+        """
+        with self._guard:
+            for source, payload in result.payloads.items():
+                self.store.write_part(source, result.task.key, payload)
+                self._parts[source] += 1
+                if not result.task.source or self._parts[source] >= max(MERGE_AT, self._merged[source]):
+                    self._merge(source)
+            if result.ok:
+                self._forget(result)
+            else:
+                self._record_failure(result)
+            self.report.add(result)
+            self._left[result.task.source] -= 1
+            if not self._left[result.task.source] and self._parts[result.task.source]:
+                self._merge(result.task.source)
+            if self.progress is not None:
+                self.progress.advance(result.ok)
+        if result.failure is not None and self.on_error == "raise":
+            task = result.task
+            raise UnitFailedError(
+                f"source {task.source!r}, region {task.region!r}, stage {task.name!r}: {result.failure}\n"
+                f"{result.failure.traceback}"
+            )
+
+    def _merge(self, source: str) -> None:
+        self.store.merge(source)
+        self._merged[source] += self._parts.pop(source, 0)
+
+    def _forget(self, unit: UnitResult | PlannedUnit) -> None:
+        place = (unit.task.name, unit.task.source, unit.task.region)
+        self._changed |= self._failures.pop(place, None) is not None
+
+    def _record_failure(self, result: UnitResult) -> None:
+        task, failure = result.task, result.failure
+        assert failure is not None
+        self._failures[task.name, task.source, task.region] = {
+            "stage": task.name,
+            "source": task.source,
+            "roi": task.region,
+            "error": failure.kind,
+            "message": failure.message,
+            "traceback": failure.traceback,
+            "host": failure.host,
+            "time": datetime.now(UTC),
+        }
+        self._changed = True
+        if len(self._failures) <= MERGE_AT:
+            self.write_failures()
+
+    def write_failures(self) -> None:
+        """Write the table of failures if it has changed."""
+        if self._changed:
+            self.store.write_failures(list(self._failures.values()))
+            self._changed = False
+
+    def close(self) -> None:
+        """Merge what is left, also when the run was interrupted."""
+        with self._guard:
+            for source in [s for s, count in self._parts.items() if count]:
+                self._merge(source)
+            self.write_failures()
+        if self.progress is not None:
+            self.progress.close()
+
+
+def _read_failures(store: Store) -> dict[tuple[str, str, str], dict[str, Any]]:
+    table = store.read_failures()
+    rows = [] if table is None else table.to_pylist()
+    return {(r["stage"], r["source"], r["roi"]): r for r in rows}
+
+
+def run_in_process(plan: Plan, analyzer: Any, store: Store, recorder: Recorder) -> None:
+    """Run units one after the other; a debugger works."""
+    results: dict[int, UnitResult] = {}
+    users = Counter(id(u) for unit in plan.todo for u in unit.upstream)
+    named: str | None = None
+    source: Any = None
+    table: pd.DataFrame | Failure | None = None
+    for unit in _by_source(plan.todo):
+        if unit.task.source != named:
+            named, table = unit.task.source, None
+            # a file's table is dropped with this copy when its units are done
+            source = unit.source.without_table() if unit.source and unit.source.path else unit.source
+        given: dict[str, Any] = {}
+        if source is not None and unit.stage.needs is None:
+            if table is None:
+                table = read_table(source, True)
+            if unit.task.region:
+                given["rows"] = take_rows(table, source, unit.regions)
+            elif isinstance(table, Failure):
+                given["table"] = table
+        elif unit.task.region:
+            given["rows"] = [None]
+        upstream = [[results[id(u)] for u in unit.upstream if id(u) in results]]
+        (result,) = run_units(
+            analyzer, unit.stage, source, list(unit.regions), [unit.task], upstream=upstream, store=store, **given
+        )
+        recorder.take(result)
+        for earlier in unit.upstream:
+            users[id(earlier)] -= 1
+            if not users[id(earlier)]:
+                results.pop(id(earlier), None)
+        if users[id(unit)]:
+            results[id(unit)] = result
+
+
+def _by_source(units: Sequence[PlannedUnit]) -> list[PlannedUnit]:
+    """Order units so that a source is finished before the next one, unless a stage spans them all."""
+    ordered: list[PlannedUnit] = []
+    block: list[PlannedUnit] = []
+    for unit in units:
+        if unit.task.source:
+            block.append(unit)
+        else:
+            ordered += _grouped(block) + [unit]
+            block = []
+    return ordered + _grouped(block)
+
+
+def _grouped(units: Sequence[PlannedUnit]) -> list[PlannedUnit]:
+    place = {u.task.source: i for i, u in reversed(list(enumerate(units)))}
+    return sorted(units, key=lambda u: place[u.task.source])
+
+
+def run_on_cluster(
+    plan: Plan,
+    analyzer: Any,
+    store: Store,
+    recorder: Recorder,
+    client: Client,
+    *,
+    shares_files: bool = True,
+    batch: int | str = "auto",
+) -> None:
+    """Run units as Dask tasks and store their results as they complete.
+
+    A worker that dies is replaced and its tasks run again by Dask; a task that kills its workers
+    again and again is split into units, and a unit that does so is recorded as failed.
+    """
+    from distributed import as_completed
+
+    workers = max(1, len(client.scheduler_info()["workers"]))
+    batches = make_batches(plan.todo, batch, workers)
+    graph = build_graph(batches, analyzer.specification(), store if shares_files else None)
+    futures = dict(zip(client.compute(list(graph.values())), graph, strict=True))
+    waiting = as_completed(futures)
+    try:
+        for future in waiting:
+            current = futures.pop(future)
+            results = _gather(future, current)
+            if results is None:
+                recorder.report.retried += len(current.units)
+                again = _split(current, graph, analyzer, store if shares_files else None)
+                resubmitted = dict(zip(client.compute(list(again.values())), again, strict=True))
+                futures.update(resubmitted)
+                waiting.update(list(resubmitted))
+                continue
+            for result in results:
+                recorder.take(result)
+            future.release()
+    except BaseException:
+        client.cancel(list(futures))
+        raise
+
+
+def _gather(future: Future, batch: Batch) -> list[UnitResult] | None:
+    """Return the results of a task; None if it should be split and run again."""
+    if future.status == "finished":
+        return future.result()
+    if len(batch.units) > 1:
+        return None
+    try:
+        error = future.exception()
+    except BaseException as cancelled:
+        error = cancelled
+    failure = Failure.of(error) if error is not None else Failure("Cancelled", "the task was cancelled")
+    if type(error).__name__ == "KilledWorker":
+        text = (
+            "the worker process died each time this unit ran: it was killed (out of memory?) or crashed; "
+            "see the log of the workers"
+        )
+        failure = Failure("KilledWorker", text, failure.traceback, failure.host)
+    return [UnitResult(unit.task, failure=failure) for unit in batch.units]
+
+
+def _split(batch: Batch, graph: dict[Batch, Any], analyzer: Any, store: Store | None) -> dict[Batch, Any]:
+    """Return the graph of a batch's units, each a task of its own."""
+    needed = {id(u) for unit in batch.units for u in unit.upstream}
+    earlier = [b for b in graph if any(id(u) in needed for u in b.units)]
+    single = [Batch([unit]) for unit in batch.units]
+    made = build_graph([*earlier, *single], analyzer.specification(), store, salt="again-")
+    return {b: made[b] for b in single}
+
+
+def submit_units(
+    plan: Plan, analyzer: Any, store: Store, recorder: Recorder, client: Client, *, shares_files: bool = True
+) -> dict[PlannedUnit, Future]:
+    """Submit every unit as a task of its own; results are stored by the client as they complete."""
+    tasks = delayed_units(plan, analyzer.specification(), store if shares_files else None)
+    futures = dict(zip(tasks, client.compute(list(tasks.values())), strict=True))
+
+    def arrived(unit: PlannedUnit) -> Callable[[Future], None]:
+        def store_it(future: Future) -> None:
+            if future.status == "cancelled":
+                return
+            if future.status == "finished":
+                recorder.take(future.result())
+            else:
+                recorder.take(UnitResult(unit.task, failure=Failure.of(future.exception())))
+
+        return store_it
+
+    for unit, future in futures.items():
+        future.add_done_callback(arrived(unit))
+    return futures
+
+
+@contextlib.contextmanager
+def closing(recorder: Recorder) -> Iterator[Recorder]:
+    """Close a recorder; an error on the way out does not hide the one that ended the run."""
+    try:
+        yield recorder
+    except BaseException:
+        with contextlib.suppress(StoreError):
+            recorder.close()
+        raise
+    recorder.close()
+

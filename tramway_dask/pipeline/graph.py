@@ -1,0 +1,208 @@
+"""A plan as Dask graph: read, take rows, run; one task per unit or batch of units.
+
+The source's table is read once per source and only the rows of its regions
+travel; the specification of the analysis is one node of the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dask.delayed import Delayed, delayed
+
+from ..component import fingerprint
+from ..results.payload import Payload
+from ..results.store import Store
+from .plan import Plan, PlannedUnit
+from .work import UnitResult, read_table, run_units, take_rows
+
+__all__ = ["Batch", "build_graph", "delayed_units", "make_batches"]
+
+# a task costs the scheduler about 1 ms; this many tasks per worker keep all of them busy to the end
+BATCHES_PER_WORKER = 24
+LARGEST_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Units of one stage and source that run as one task."""
+
+    units: Sequence[PlannedUnit]
+
+    @property
+    def source(self) -> Any:
+        """Their source; None for the full dataset."""
+        return self.units[0].source
+
+    @property
+    def stage(self) -> Any:
+        """Their stage."""
+        return self.units[0].stage
+
+    @property
+    def by_region(self) -> bool:
+        """Whether each unit is one region."""
+        return all(u.task.region for u in self.units)
+
+    @property
+    def key(self) -> str:
+        """Name of the task: the same units have the same name."""
+        digest = fingerprint([[u.task.source, u.task.id, u.task.key] for u in self.units])
+        first = self.units[0].task
+        return "-".join(p for p in (first.name, digest[:16], first.source, first.region) if p)
+
+
+def make_batches(units: Sequence[PlannedUnit], size: int | str = "auto", workers: int = 1) -> list[Batch]:
+    """Group units of the same stage and source.
+
+    Parameters
+    ----------
+    units : sequence of PlannedUnit
+    size : int or 'auto'
+        Units per task. 'auto' makes at least 24 tasks per worker as long as there are units for it.
+    workers : int
+    """
+    per_task = max(1, min(LARGEST_BATCH, len(units) // (BATCHES_PER_WORKER * max(1, workers))))
+    if size != "auto":
+        per_task = int(size)
+    groups: dict[tuple[int, str], list[PlannedUnit]] = {}
+    for unit in units:
+        groups.setdefault((unit.task.stage, unit.task.source), []).append(unit)
+    return [
+        Batch(group[i : i + per_task]) for group in groups.values() for i in range(0, len(group), per_task)
+    ]
+
+
+def build_graph(
+    batches: Sequence[Batch],
+    analyzer: Any,
+    store: Store | None,
+    *,
+    salt: str = "",
+) -> dict[Batch, Delayed]:
+    """Return one delayed list of `UnitResult` per batch.
+
+    Parameters
+    ----------
+    batches : sequence of Batch
+        In the order of their stages.
+    analyzer : RWAnalyzer
+        The specification.
+    store : Store, optional
+        Results folder, if the workers can read it.
+    salt : str
+        Makes the names of tasks differ from those of another run.
+    """
+    specification = delayed(analyzer, name=f"analyzer-{salt}{fingerprint(id(analyzer))[:8]}", traverse=False)
+    folder = None if store is None else delayed(store, name=f"store-{salt}", traverse=False)
+    made: dict[Batch, Delayed] = {}
+    task_of: dict[int, Delayed] = {}
+    tables: dict[tuple[str, bool], Delayed] = {}
+    sources: dict[str, Delayed] = {}
+    for batch in batches:
+        source = batch.source
+        given: dict[str, Any] = {"store": folder}
+        light = None
+        if source is not None:
+            if source.name not in sources:
+                sources[source.name] = delayed(
+                    source.without_table(), name=f"source-{salt}{source.name}", traverse=False
+                )
+            light = sources[source.name]
+            given |= _data(batch, light, tables, salt)
+        earlier = list({id(u): u for unit in batch.units for u in unit.upstream if id(u) in task_of}.values())
+        given["upstream"] = list({task_of[id(u)].key: task_of[id(u)] for u in earlier}.values())
+        if batch.by_region and given["upstream"]:
+            regions = [u.task.region for u in batch.units]
+            given["upstream"] = [
+                delayed(_of_regions, name=f"pick-{salt}{batch.key}-{i}")(
+                    group, regions, dask_key_name=f"pick-{salt}{batch.key}-{i}"
+                )
+                for i, group in enumerate(given["upstream"])
+            ]
+        regions = [u.regions[0] for u in batch.units] if batch.by_region else list(batch.units[0].regions)
+        task = delayed(run_units, traverse=True)(
+            specification,
+            batch.stage,
+            light,
+            _opaque(regions),
+            _opaque([u.task for u in batch.units]),
+            dask_key_name=f"{batch.key}{'-' + salt if salt else ''}",
+            **{k: v for k, v in given.items() if v is not None},
+        )
+        made[batch] = task
+        task_of |= {id(u): task for u in batch.units}
+    return made
+
+
+class _Opaque(list):
+    """A list that Dask need not look into."""
+
+
+def _opaque(items: Sequence[Any]) -> Any:
+    return delayed(_Opaque(items), traverse=False, pure=False)
+
+
+def _data(
+    batch: Batch, light: Delayed, tables: dict[tuple[str, bool], Delayed], salt: str
+) -> dict[str, Any]:
+    """Return the rows of a batch's regions, and the source's table where the stage may need it."""
+    source = batch.source
+
+    def table(moves: bool) -> Delayed:
+        if (source.name, moves) not in tables:
+            held = source if source.path is None else light
+            if source.path is None:
+                held = delayed(source, name=f"table-{salt}{source.name}", traverse=False)
+            name = f"{'read' if moves else 'load'}-{salt}{source.name}"
+            tables[source.name, moves] = delayed(read_table)(held, moves, dask_key_name=name)
+        return tables[source.name, moves]
+
+    given: dict[str, Any] = {}
+    if batch.by_region and batch.stage.needs is None:
+        regions = _opaque([u.regions[0] for u in batch.units])
+        name = f"take-{salt}{batch.key}"
+        given["rows"] = delayed(take_rows)(table(True), light, regions, dask_key_name=name)
+    if batch.stage.needs is None and (not batch.by_region or _may_ask(batch)):
+        given["table"] = table(False)
+    if batch.by_region and "rows" not in given:
+        given["rows"] = [None] * len(batch.units)
+    return given
+
+
+def _may_ask(batch: Batch) -> bool:
+    # a file can be read again by a stage that wants more than its region; a table cannot
+    return not batch.stage.is_preset and batch.source.path is None
+
+
+def _of_regions(results: Sequence[UnitResult], regions: Sequence[str]) -> list[UnitResult]:
+    """Keep of earlier results what concerns some regions, so that only this travels."""
+    wanted = set(regions)
+    kept = []
+    for result in results:
+        if result.task.region and result.task.region not in wanted:
+            continue
+        payloads: Mapping[str, bytes] = result.payloads
+        if not result.task.region:
+            payloads = {
+                name: Payload(p.unit, [r for r in p.records if r.roi in wanted]).to_bytes()
+                for name, p in ((n, Payload.from_bytes(b)) for n, b in result.payloads.items())
+            }
+        kept.append(replace(result, payloads=dict(payloads), returned=None))
+    return kept
+
+
+def delayed_units(plan: Plan, analyzer: Any, store: Store | None) -> dict[PlannedUnit, Delayed]:
+    """Return one delayed `UnitResult` per unit that is to be done."""
+    batches = [Batch([unit]) for unit in plan.todo]
+    graph = build_graph(batches, analyzer, store)
+    return {
+        batch.units[0]: delayed(_only)(task, dask_key_name=f"unit-{batch.key}") for batch, task in graph.items()
+    }
+
+
+def _only(results: Sequence[UnitResult]) -> UnitResult:
+    (result,) = results
+    return result

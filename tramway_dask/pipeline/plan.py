@@ -1,0 +1,409 @@
+"""What would run: the units of each stage, what they depend on, and which are done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from ..component import canonical, fingerprint
+from ..errors import LabelConflictError, PipelineError, TramwayDaskError
+from ..results.artefacts import folder_of
+from ..results.store import RESERVED, Store
+from ..spt_data.analyses import FULL_REGION
+from .stages import Stage, check_maps_label, relabelled
+from .work import Failure, UnitTask
+
+__all__ = ["Plan", "PlannedUnit", "make_plan"]
+
+# part of every key: to be raised when the same parameters no longer give the same numbers
+ALGORITHMS = 1
+MAX_LABELS = 10_000
+
+
+@dataclass(eq=False)
+class PlannedUnit:
+    """A unit of work, its place in the plan and its state."""
+
+    task: UnitTask
+    stage: Stage
+    source: Any = None
+    regions: tuple[Any, ...] = ()
+    upstream: list[PlannedUnit] = field(default_factory=list)
+    status: str = "to do"
+    failure: Failure | None = None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Source and region."""
+        return self.task.source, self.task.region
+
+
+@dataclass(eq=False)
+class Plan:
+    """Units in the order of their stages.
+
+    Attributes
+    ----------
+    units : list of PlannedUnit
+    stages : list of Stage
+        With labels chosen.
+    """
+
+    units: list[PlannedUnit]
+    stages: list[Stage]
+
+    def __post_init__(self) -> None:
+        self._by_place: dict[tuple[str, str], list[PlannedUnit]] = {}
+        self._outputs: dict[tuple[str, tuple[str, str | None, str]], str] = {}
+
+    def append(self, unit: PlannedUnit) -> None:
+        """Add a unit of a later stage, after those that it must wait for."""
+        unit.upstream = self.before(unit)
+        self.units.append(unit)
+        self._by_place.setdefault(unit.place, []).append(unit)
+        for output in unit.task.outputs:
+            self._outputs[unit.task.source, output[:3]] = output[3]
+
+    def before(self, unit: PlannedUnit) -> list[PlannedUnit]:
+        """Return the units of earlier stages that concern the same source and region."""
+        source, region = unit.place
+        if source and region:
+            places = [("", ""), (source, ""), (source, region)]
+        else:
+            places = [p for p in self._by_place if p[0] in ("", source) or not source]
+        return [u for p in places for u in self._by_place.get(p, ()) if u.task.stage < unit.task.stage]
+
+    def key_of(self, source: str, output: tuple[str, str | None, str]) -> str | None:
+        """Return the key of an output that an earlier stage makes."""
+        return self._outputs.get((source, output))
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def __iter__(self) -> Iterator[PlannedUnit]:
+        return iter(self.units)
+
+    @property
+    def todo(self) -> list[PlannedUnit]:
+        """Units that have to run."""
+        return [u for u in self.units if u.status == "to do"]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per unit: stage, source, region, label, status."""
+        rows = [
+            {
+                "stage": u.task.name,
+                "source": u.task.source or "(all)",
+                "roi": u.task.region or "(all)",
+                "label": "/".join(str(p) for p in u.task.outputs[-1][:2] if p) if u.task.outputs else "",
+                "status": u.status,
+                "why": str(u.failure or ""),
+            }
+            for u in self.units
+        ]
+        return pd.DataFrame(rows, columns=["stage", "source", "roi", "label", "status", "why"])
+
+    def summary(self) -> str:
+        """Return one line per stage: how many units are to do and done."""
+        lines = []
+        for i, stage in enumerate(self.stages):
+            mine = [u for u in self.units if u.task.stage == i]
+            if stage.inert:
+                lines.append(f"{stage.name}: nothing to do here")
+                continue
+            counts = pd.Series([u.status for u in mine]).value_counts().to_dict()
+            sources = len({u.task.source for u in mine})
+            told = ", ".join(f"{n} {status}" for status, n in counts.items()) or "no unit"
+            lines.append(f"{stage.name}: {told} ({len(mine)} units in {sources} sources)")
+        return "\n".join(lines)
+
+    __repr__ = summary
+
+    def _repr_html_(self) -> str:
+        import html
+
+        head = html.escape(self.summary()).replace("\n", "<br>")
+        return f"<p>{head}</p>{self.to_frame().to_html(index=False, max_rows=20)}"
+
+
+@dataclass
+class _Place:
+    """A source with what is needed to plan its units."""
+
+    source: Any
+    regions: list[Any]
+    content: str
+    ledger: Mapping[str, Any]
+    store: Store
+    failure: Failure | None = None
+
+    def __post_init__(self) -> None:
+        self._held: dict[tuple[str, str], Any] = {}
+
+    def has(self, output: Sequence[Any]) -> bool:
+        """Tell whether the tables of the results folder hold an output."""
+        label, map_label, roi = output[:3]
+        for name in RESERVED if map_label is None else (map_label,):
+            if (label, name) not in self._held:
+                self._held[label, name] = self.store.regions(label, name, self.source.name)
+            if roi not in self._held[label, name]:
+                return False
+        return True
+
+    @cached_property
+    def known(self) -> dict[tuple[str, str | None, str], tuple[str, Mapping[str, Any]]]:
+        return {
+            (label, map_label, roi): (key, unit.get("parameters", {}))
+            for unit in self.ledger.values()
+            for label, map_label, roi, key in unit.get("outputs", ())
+        }
+
+
+def make_plan(analyzer: Any, stages: Sequence[Stage], store: Store, *, overwrite: bool = False) -> Plan:
+    """List the units of the stages and tell which of them the results folder already holds.
+
+    Raises
+    ------
+    PipelineError
+        If there is no stage, or a stage needs a sampling that nothing provides.
+    LabelConflictError
+        If a label holds results made with other parameters.
+    DataError, RegionError
+        If no source at all can be used.
+    """
+    if not stages:
+        raise PipelineError("the pipeline has no stage; add one with a.pipeline.append_stage(stages....)")
+    if not len(analyzer.spt_data):
+        raise PipelineError("there is no data; name them with a.spt_data.from_ascii_files(...)")
+    store.check_format()
+    places = [_place(source, store) for source in analyzer.spt_data]
+    failures = [p.failure for p in places if p.failure is not None]
+    if len(failures) == len(places):
+        _raise_first(analyzer)
+    plan = Plan([], list(stages))
+    conflicts: list[str] = []
+    for i in range(len(stages)):
+        _plan_stage(plan, i, analyzer, places, overwrite, conflicts)
+    if conflicts:
+        shown = "\n  ".join(conflicts[:5]) + ("\n  …" if len(conflicts) > 5 else "")
+        raise LabelConflictError(
+            f"{len(conflicts)} labels in {store.folder} hold results made with other parameters:\n  {shown}\n"
+            "Choose another label or results folder, or pass overwrite=True to replace them."
+        )
+    return plan
+
+
+def _place(source: Any, store: Store) -> _Place:
+    ledger = store.units(source.name)
+    try:
+        regions = source.roi.support_regions()
+        return _Place(source, regions, source.content_fingerprint(), ledger, store)
+    except TramwayDaskError as error:
+        return _Place(source, [], "", ledger, store, Failure.of(error))
+
+
+def _raise_first(analyzer: Any) -> None:
+    for source in analyzer.spt_data:
+        source.roi.support_regions()
+        source.content_fingerprint()
+
+
+def _plan_stage(
+    plan: Plan,
+    i: int,
+    analyzer: Any,
+    places: Sequence[_Place],
+    overwrite: bool,
+    conflicts: list[str],
+) -> None:
+    stage = plan.stages[i]
+    if stage.inert:
+        return
+    overwrite = overwrite or stage.overwrite
+    if _needs_label(stage):
+        stage = plan.stages[i] = _choose_label(plan, i, analyzer, places)
+    by_source = {p.source.name: p for p in places}
+    for unit in _units_of(plan, i, stage, analyzer, places):
+        if unit.failure is None:
+            unit.status = _status(unit, by_source.get(unit.task.source), overwrite, conflicts)
+        else:
+            unit.status = "failed"
+        plan.append(unit)
+
+
+def _needs_label(stage: Stage) -> bool:
+    return stage.outputs is not None and any(
+        label is None for _, label in stage.outputs("")[-1:] if stage.name != "tessellate"
+    )
+
+
+def _choose_label(
+    plan: Plan, i: int, analyzer: Any, places: Sequence[_Place]
+) -> Stage:
+    """Give maps the smallest number that is free, or holds the maps of the same data and parameters."""
+    by_source = {p.source.name: p for p in places}
+    for number in range(MAX_LABELS):
+        stage = relabelled(plan.stages[i], number)
+        units = _units_of(plan, i, stage, analyzer, places)
+        free = True
+        for unit in units:
+            known = by_source[unit.task.source].known
+            for output in unit.task.outputs:
+                if output[1] is None:
+                    continue
+                found = known.get(output[:3])
+                same = found is not None and found[0] == output[3]
+                free &= found is None or same
+                free &= plan.key_of(unit.task.source, output[:3]) is None
+        if free:
+            return stage
+    raise PipelineError("no free label for maps; give one: map_label=...")
+
+
+def _units_of(
+    plan: Plan, i: int, stage: Stage, analyzer: Any, places: Sequence[_Place]
+) -> list[PlannedUnit]:
+    if stage.granularity == "full dataset":
+        key = fingerprint([stage.name, i])
+        return [PlannedUnit(UnitTask(f"{stage.name}#{i}", key, i, stage.name), stage)]
+    units = []
+    for place in places:
+        whole = stage.granularity == "source"
+        groups = [tuple(place.regions)] if whole else [(r,) for r in place.regions]
+        if place.failure is not None:
+            groups = [()]
+        for regions in groups:
+            units.append(_unit(plan, i, stage, analyzer, place, regions, whole))
+    return units
+
+
+def _unit(
+    plan: Plan,
+    i: int,
+    stage: Stage,
+    analyzer: Any,
+    place: _Place,
+    regions: tuple[Any, ...],
+    whole: bool,
+) -> PlannedUnit:
+    region = "" if whole or not regions else regions[0].key
+    source = place.source
+    failure = place.failure
+    parameters: dict[str, Any] = {
+        "data": place.content,
+        "localization_precision": source.localization_precision,
+        "regions": [canonical([[b.lower, b.upper] for b in r.boxes]) for r in regions],
+        "seed": analyzer.seed,
+        "algorithms": ALGORITHMS,
+    }
+    for name in stage.components:
+        parameters[name] = canonical(getattr(analyzer, name))
+    if not stage.is_preset:
+        parameters["stage"] = canonical(stage.function)
+    else:
+        parameters["discard_static"] = getattr(stage.function, "discard_static", None)
+    if stage.needs is not None and failure is None:
+        try:
+            parameters["sampling"] = _sampling_key(plan, place, stage, region)
+        except PipelineError as error:
+            failure = Failure.of(error)
+    outputs: list[tuple[str, str | None, str, str]] = []
+    if stage.outputs is not None and regions:
+        for label, map_label in stage.outputs(region):
+            folder = folder_of(label, region)
+            if map_label is None and len(stage.outputs(region)) > 1:
+                # the sampling of a combined stage does not depend on the mapper
+                about = {k: v for k, v in parameters.items() if k != "mapper"}
+            else:
+                about = parameters
+            name = None if map_label is None else check_maps_label(map_label)
+            outputs.append((folder, name, region, fingerprint(about)))
+    place_in_folder = "/".join(str(p) for p in outputs[-1][:2] if p) if outputs else str(i)
+    task = UnitTask(
+        id=f"{stage.name} {place_in_folder} {region}".strip(),
+        key=fingerprint([stage.name, region, parameters]),
+        stage=i,
+        name=stage.name,
+        source=source.name,
+        region=region,
+        index=regions[0].index if regions else 0,
+        outputs=tuple(outputs),
+        parameters=parameters,
+    )
+    return PlannedUnit(task, stage, source, regions, failure=failure)
+
+
+def _sampling_key(plan: Plan, place: _Place, stage: Stage, region: str) -> str:
+    """Return the key of the sampling that a stage reads."""
+    assert stage.needs is not None
+    source = place.source.name
+    label = stage.needs(region)
+    wanted = (folder_of(label, region), None, region)
+    planned = plan.key_of(source, wanted)
+    if planned is not None:
+        return planned
+    probe = PlannedUnit(UnitTask("", "", len(plan.stages), "", source, region), stage)
+    unknown = [u.task.key for u in plan.before(probe) if not u.stage.is_preset]
+    found = place.known.get(wanted)
+    if found is not None and place.has(wanted):
+        return found[0]
+    if unknown:  # a stage of the user's may commit it
+        return fingerprint(unknown)
+    raise PipelineError(
+        f"source {place.source.name!r}, region {region or FULL_REGION!r}: stage {stage.name!r} needs the sampling "
+        f"{label!r}, which no earlier stage makes and {place.store.folder} does not hold; add stages.tessellate() before it"
+    )
+
+
+def _status(
+    unit: PlannedUnit, place: _Place | None, overwrite: bool, conflicts: list[str]
+) -> str:
+    if place is None:
+        return "to do"
+    task, source = unit.task, unit.task.source
+    known = place.known
+    if unit.stage.is_preset:
+        outputs = task.outputs
+        found = {o[:3]: known.get(o[:3]) for o in outputs}
+        for output in outputs:
+            entry = found[output[:3]]
+            if entry is not None and entry[0] != output[3] and not overwrite:
+                conflicts.append(_conflict(source, output, entry[1], task.parameters))
+                return "conflict"
+        same = all(found[o[:3]] is not None and found[o[:3]][0] == o[3] for o in outputs)  # type: ignore[index]
+        return "done" if same and outputs and all(place.has(o) for o in outputs) else "to do"
+    former = place.ledger.get(task.id)
+    if former is None or not former.get("outputs"):
+        return "to do"
+    if former["key"] != task.key:
+        if not overwrite:
+            conflicts.append(_conflict(source, (task.name, None, task.region), former["parameters"], task.parameters))
+            return "conflict"
+        return "to do"
+    return "done" if all(place.has(o) for o in former["outputs"]) else "to do"
+
+
+def _conflict(
+    source: str, output: Sequence[Any], before: Mapping[str, Any], now: Mapping[str, Any]
+) -> str:
+    label = "/".join(str(p) for p in output[:2] if p is not None)
+    changes = list(_differences(before, now))
+    told = "; ".join(changes[:4]) + ("; …" if len(changes) > 4 else "")
+    return f"{label} of source {source!r}, region {output[2] or FULL_REGION!r}: {told or 'other stages'}"
+
+
+def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in sorted({*before, *now}):
+            # what only one of the two stages depends on is no change of a parameter
+            if path or (name in before and name in now):
+                yield from _differences(before.get(name), now.get(name), f"{path}.{name}" if path else name)
+    elif before != now:
+        if path in ("data", "sampling") or path.endswith(".code"):
+            yield f"{path} changed"
+        else:
+            yield f"{path}: {before!r} → {now!r}"

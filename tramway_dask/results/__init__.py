@@ -1,0 +1,7 @@
+"""Results on disk."""
+
+from __future__ import annotations
+
+from .store import Store
+
+__all__ = ["Store"]
