@@ -191,4 +191,4 @@ def test_sample_takes_trajectories_and_needs_cells():
 
     analyzer = Analyzer()
     partition = VoronoiSampler().bind(analyzer).sample(df)
-    assert len(partition.segments) == 2 and partition.param["time"]["duration"] == 0.03
+    assert len(partition.segments) == 3 and partition.param["time"]["duration"] == 0.03

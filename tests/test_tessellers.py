@@ -131,6 +131,19 @@ def test_squares_are_the_voronoi_cells_of_their_centers(dimension):
             assert {tuple(p) for p in ours} == {tuple(p) for p in theirs}
 
 
+@pytest.mark.parametrize("tilt", [0.0, 0.4])
+@pytest.mark.parametrize("margin", [0.0, 0.5])
+def test_hexagons_are_the_voronoi_cells_of_their_centers(tilt, margin):
+    df = table(1, 500)
+    xy = df[["x", "y"]].to_numpy()
+    box = np.stack([xy.min(axis=0) - margin, xy.max(axis=0) + margin])
+    closed = Hexagons(resolution=0.13, tilt=tilt).tessellate(df, box=box)
+    voronoi = Tessellation.from_centers(closed.centers, box)
+    np.testing.assert_allclose(closed.areas, voronoi.areas, atol=1e-12)
+    assert margin or (closed.adjacency != voronoi.adjacency).nnz < 0.1 * closed.adjacency.nnz
+    np.testing.assert_array_equal(nearest(xy, closed.centers), closed.cell_index(xy))
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12),

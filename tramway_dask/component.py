@@ -184,6 +184,25 @@ class Component:
         ref = self.__dict__.get("_owner_ref")
         return None if ref is None else ref()
 
+    def become(self, other: Component) -> Component:
+        """Let another component take this one's place in the analyzer, and return it."""
+        owner = self.owner
+        if owner is not None:
+            owner.replace_component(self, other)
+        return other
+
+    @property
+    def initialized(self) -> bool:
+        """Whether a component was chosen."""
+        return True
+
+    @property
+    def mpl(self) -> Any:
+        """Plots about this component of an analyzer."""
+        if self.owner is None:
+            raise UnknownAttributeError(f"{type(self).__name__} belongs to no analyzer: use tramway_dask.plot")
+        return self.owner.plots_of(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the type and parameters, as plain values fit for JSON and for hashing."""
         state = {n: canonical(getattr(self, n)) for n in _fields(type(self)) if not n.startswith("_")}

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
-import os
-import sys
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from dask.system import CPU_COUNT
-from distributed import LocalCluster
-from distributed.deploy.subprocess import SubprocessWorker
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..component import count, optional, setting
 from ..errors import ClusterError, SpecificationError
 from .base import Environment
+
+if TYPE_CHECKING:
+    from distributed import LocalCluster
 
 __all__ = ["LocalHost"]
 
@@ -25,32 +20,6 @@ def _whole(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value == 0:
         raise SpecificationError(f"{name}: expected a whole number other than 0, got {value!r}")
     return value
-
-
-class _Process(SubprocessWorker):
-    """A worker process started by command.
-
-    Python's own way to start processes would run the user's script again in each of them, unless
-    it is guarded by ``if __name__ == "__main__":``.
-    """
-
-    def __init__(self, scheduler: str, name: Any = None, **options: Any) -> None:
-        plain = ("nthreads", "memory_limit", "local_directory", "host", "dashboard")
-        super().__init__(
-            scheduler,
-            name=name,
-            worker_kwargs={"name": name, **{k: v for k, v in options.items() if k in plain}},
-        )
-
-    async def _start(self) -> None:
-        spec = json.dumps({"cls": self.worker_class, "opts": self.worker_kwargs})
-        # modules beside the user's script are importable on the workers as well
-        path = os.pathsep.join(p or os.getcwd() for p in sys.path)
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "distributed.cli.dask_spec", self.scheduler, "--spec", spec),
-            env={**os.environ, "PYTHONPATH": path},
-            stdin=asyncio.subprocess.DEVNULL,
-        )
 
 
 @dataclass(eq=False, repr=False)
@@ -91,6 +60,8 @@ class LocalHost(Environment):
 
     def number_of_workers(self) -> int:
         """Return the number of workers that `worker_count` means here."""
+        from dask.system import CPU_COUNT
+
         if self.worker_count is None:
             return max(1, CPU_COUNT - 1)
         if self.worker_count < 0:
@@ -99,6 +70,10 @@ class LocalHost(Environment):
 
     def start(self) -> LocalCluster:
         """Start scheduler and workers; they listen on the loopback interface only."""
+        from distributed import LocalCluster
+
+        from .processes import WorkerProcess
+
         try:
             return LocalCluster(
                 n_workers=self.number_of_workers(),
@@ -108,7 +83,7 @@ class LocalHost(Environment):
                 host="127.0.0.1",
                 dashboard_address=self.dashboard_address,
                 worker_dashboard_address=None,
-                worker_class=_Process,
+                worker_class=WorkerProcess,
                 silence_logs=logging.ERROR,
             )
         except (OSError, ValueError, RuntimeError) as error:

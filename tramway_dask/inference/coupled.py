@@ -93,6 +93,10 @@ class SmoothProblem:
         curvature = state.d2 if exact else np.maximum(state.d2, 0.25 * state.fisher)
         return self.pattern.add_diagonal(self._fixed_part, curvature)
 
+    def curvature(self, state: Any) -> FloatArray:
+        """Return the diagonal of the positive definite substitute of the Hessian."""
+        return np.maximum(state.d2, 0.25 * state.fisher) + self.pattern.diagonal(self._fixed_part)
+
 
 def solve_smooth(problem: SmoothProblem, x0: FloatArray, **options: Any) -> tuple[Estimate, Optimum]:
     """Infer D, DD or DF with a prior on the roughness of D.
@@ -193,6 +197,11 @@ class PotentialProblem:
         cols = np.concatenate([own, mixed_v, mixed_d, m + g.indices[q], cd, m + cv])
         self.pattern = BandPattern(np.concatenate([2 * rank, 2 * rank + 1]), rows, cols)
         self._penalty_values = np.concatenate([2 * vd, 2 * vv])
+        square = np.einsum("kp,kp->p", g.data, g.data)
+        self._squares = sp.csr_array((square, g.indices, g.indptr), shape=(m, m)).T.tocsr()
+        self._penalty_diagonal = np.concatenate(
+            [np.zeros(m) if q is None else 2 * q.diagonal() for q in (self.diffusivity_penalty, self.potential_penalty)]
+        )
 
     def split(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the diffusivities (m,) and the forces (m, d)."""
@@ -250,6 +259,11 @@ class PotentialProblem:
         mixed = -np.einsum("pk,kp->p", cross[g.rows], g.data)
         second = self._pair_product * t.b2[self._pair_row]
         return self.pattern.band(np.concatenate([d2, mixed, mixed, second, self._penalty_values]))
+
+    def curvature(self, state: _State) -> FloatArray:
+        """Return the diagonal of the positive definite substitute of the Hessian."""
+        own = np.maximum(state.d2, 0.25 * state.terms.fisher)
+        return np.concatenate([own, self._squares @ state.terms.b2]) + self._penalty_diagonal
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,6 +43,9 @@ class Problem(Protocol):
     def hessian(self, state: Any, *, exact: bool) -> FloatArray:
         """Return the lower band of the Hessian, or of a positive definite substitute."""
 
+    def curvature(self, state: Any) -> FloatArray:
+        """Return the diagonal of the positive definite substitute."""
+
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
@@ -101,11 +104,11 @@ def _direction(
             if np.isfinite(step).all() and step @ right < 0:
                 step[: problem.cells][fixed] = 0.0
                 return step
-    return -right / problem.pattern.diagonal(band)
+    return -right / np.maximum(problem.curvature(state), 1e-300)
 
 
 def _projected_norm(problem: Problem, state: Any, gradient: FloatArray, fixed: BoolArray) -> float:
-    diagonal = problem.pattern.diagonal(problem.hessian(state, exact=False))
+    diagonal = problem.curvature(state)
     scaled = np.abs(gradient) / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     scaled[: problem.cells][fixed] = 0.0
     return float(scaled.max(initial=0.0))

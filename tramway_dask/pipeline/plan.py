@@ -301,7 +301,7 @@ def _unit(
         "algorithms": ALGORITHMS,
     }
     for name in stage.components:
-        parameters[name] = canonical(getattr(analyzer, name))
+        parameters[name] = canonical(analyzer.component(name))
     if not stage.is_preset:
         parameters["stage"] = canonical(stage.function)
     else:

@@ -316,6 +316,14 @@ class Regions:
         self._collections = list(other._collections)
         self._digits = other._digits
 
+    def fix(self, regions: Sequence[SupportRegion]) -> None:
+        """Restrict to given regions, for a unit of work."""
+        self._fixed = list(regions)
+
+    def fixed_labels(self) -> set[str] | None:
+        """Return the labels of the regions of a unit of work; None if not restricted."""
+        return None if self._fixed is None else {r.key for r in self._fixed}
+
     def reset(self) -> None:
         """Forget all definitions."""
         self._collections = []

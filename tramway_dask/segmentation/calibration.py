@@ -27,6 +27,9 @@ def as_translocations(points: Any) -> Any:
         Trajectories (with columns ``n`` and ``t``), translocations, or mere locations.
     """
     if isinstance(points, pd.DataFrame) and {"n", "t"} <= set(points.columns):
+        deltas = [f"d{c}" for c in (*"xyz", "t") if c in points.columns]
+        if set(deltas) <= set(points.columns) and all(points[c].notna().all() for c in deltas):
+            return points
         from ..spt_data.tables import translocations
 
         return translocations(points)

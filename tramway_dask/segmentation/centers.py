@@ -18,6 +18,7 @@ __all__ = [
     "grid_edges",
     "grid_lattice",
     "hexagon_centers",
+    "hexagon_corners",
     "hexagon_lattice",
     "hexagon_pairs",
     "hexagon_radius",
@@ -136,6 +137,12 @@ def hexagon_centers(
     angle = tilt * math.pi / 6
     cos, sin = math.cos(angle), math.sin(angle)
     return np.column_stack([cos * x - sin * y, sin * x + cos * y]) + pivot
+
+
+def hexagon_corners(radius: float, *, tilt: float) -> np.ndarray:
+    """Return the corners of a hexagon around its center, counter-clockwise, ndarray (6, 2)."""
+    angles = (np.arange(6) + 0.5) * math.pi / 3 + tilt * math.pi / 6
+    return radius / COS30 * np.column_stack([np.cos(angles), np.sin(angles)])
 
 
 def hexagon_pairs(across: int, rows: int) -> np.ndarray:

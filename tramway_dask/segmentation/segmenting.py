@@ -34,7 +34,8 @@ def _table(points: Any) -> pd.DataFrame:
             )
         points = pd.DataFrame(array, columns=list(SPACE[: array.shape[1]]))
     attrs = dict(points.attrs)
-    table = as_translocations(points).reset_index(drop=True)
+    table = as_translocations(points)
+    table = table.reset_index(drop=True) if table is points else table
     table.attrs = {**attrs, **table.attrs}
     if not len(table):
         label = (attrs.get("roi") or {}).get("label")
@@ -66,7 +67,12 @@ def sample(
     -------
     Partition
     """
-    points = _table(points)
+    return _sampled(_table(points), lattice, sampler, param or {})
+
+
+def _sampled(
+    points: pd.DataFrame, lattice: Tessellation | TimeLattice, sampler: Any, param: dict[str, Any]
+) -> Partition:
     space = [c for c in SPACE if c in points.columns]
     if len(space) != lattice.dimension:
         raise SegmentationError(
@@ -88,7 +94,7 @@ def sample(
         "roi": dict(attrs.get("roi") or {"label": None, "bounding_box": None}),
         "localization_precision": attrs.get("localization_precision"),
     }
-    return Partition(points, lattice, indptr, indices, {**described, **(param or {})})
+    return Partition(points, lattice, indptr, indices, {**described, **param})
 
 
 def segment(
@@ -149,4 +155,4 @@ def segment(
         "tesseller": _described(tesseller),
         "time": _described(time),
     }
-    return sample(table, lattice, sampler=sampler, param=param)
+    return _sampled(table, lattice, sampler, param)

@@ -15,6 +15,7 @@ from .centers import (
     grid_edges,
     grid_lattice,
     hexagon_centers,
+    hexagon_corners,
     hexagon_lattice,
     hexagon_pairs,
     hexagon_radius,
@@ -22,7 +23,7 @@ from .centers import (
     lloyd,
 )
 from .tessellation import Tessellation, coordinates
-from .voronoi import Cells, box_edges, clipped_voronoi, cuboids
+from .voronoi import Cells, box_edges, clipped_hexagons, clipped_voronoi, cuboids
 
 __all__ = ["Hexagons", "KMeans", "Squares", "Tesseller"]
 
@@ -111,7 +112,7 @@ class Hexagons(Tesseller):
         return Tessellation.from_cells(
             centers,
             box,
-            clipped_voronoi(centers, box),
+            clipped_hexagons(centers, hexagon_corners(radius, tilt=self.tilt), box),
             pairs=hexagon_pairs(*hexagon_rows(upper - lower, radius)),
             lattice=hexagon_lattice(lower, upper, radius, tilt=self.tilt, pivot=pivot),
         )

@@ -144,14 +144,10 @@ def as_time_segments(
 
 def _merged(attrs: list[dict[str, Any]]) -> dict[str, Any]:
     """Keep what all segments agree on; list the rest segment by segment."""
-    merged: dict[str, Any] = {}
-    for name in dict.fromkeys(name for a in attrs for name in a):
-        values = [a.get(name) for a in attrs]
-        if name == "converged":
-            merged[name] = all(values)
-        else:
-            merged[name] = values[0] if all(repr(v) == repr(values[0]) for v in values) else values
-    return merged
+    names = dict.fromkeys(name for a in attrs for name in a)
+    listed = {name: [a.get(name) for a in attrs] for name in names}
+    merged = {n: v[0] if len(set(map(repr, v))) == 1 else v for n, v in listed.items()}
+    return merged | ({"converged": all(listed["converged"])} if "converged" in listed else {})
 
 
 def combine_segments(label: str, sampling: Any, commit: bool = True, permissive: bool = False) -> Any:

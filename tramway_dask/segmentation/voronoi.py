@@ -13,9 +13,9 @@ from scipy.spatial import Voronoi
 
 from ..errors import SegmentationError
 
-__all__ = ["Cells", "box_edges", "clipped_voronoi", "cuboids", "pairs_to_adjacency"]
+__all__ = ["Cells", "box_edges", "clipped_hexagons", "clipped_voronoi", "cuboids", "pairs_to_adjacency"]
 
-# faces shorter than this fraction of the box are contacts at a corner
+# faces smaller than this fraction of the box are contacts at a corner or an edge
 CONTACT = 1e-9
 
 
@@ -99,6 +99,34 @@ def clipped_voronoi(centers: np.ndarray, box: np.ndarray) -> Cells:
     all_areas = np.zeros(size)
     all_areas[kept] = areas * scale**dimension
     return Cells(all_areas, kept[pairs], vertices, np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def clipped_hexagons(centers: np.ndarray, corners: np.ndarray, box: np.ndarray) -> Cells:
+    """Compute the cells of touching hexagons clipped to `box`.
+
+    Parameters
+    ----------
+    centers : ndarray (m, 2), µm
+    corners : ndarray (6, 2), µm
+        Relative to the centers.
+    box : ndarray (2, 2), µm
+
+    Returns
+    -------
+    Cells
+        The Voronoi cells; those at the border reach farther than their hexagon where the
+        hexagons do not cover the box. Pairs are only computed in that case.
+    """
+    origin, scale = box.mean(axis=0), float((box[1] - box[0]).max())
+    unit_box, middles = (box - origin) / scale, (centers - origin) / scale
+    outlines = (middles[:, None] + corners / scale).reshape(-1, 2)
+    points, owner = _clip(outlines, np.repeat(np.arange(len(centers)), 6), middles, unit_box)
+    areas, vertices, offsets = _outlines(points, owner, len(centers))
+    whole = float(np.prod(unit_box[1] - unit_box[0]))
+    if abs(areas.sum() - whole) > 1e-11 * whole:
+        return clipped_voronoi(centers, box)
+    vertices = np.clip(vertices * scale + origin, box[0], box[1])
+    return Cells(areas * scale**2, np.empty((0, 2), np.intp), vertices, offsets)
 
 
 def _planar(centers: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -216,7 +244,7 @@ def _mirrored(centers: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndar
     for side in between.T:
         mine = side < size
         volumes += np.bincount(side[mine], weights=pyramid[mine], minlength=size)
-    real = (between < size).all(axis=1) & (surface > CONTACT**2)
+    real = (between < size).all(axis=1) & (surface > CONTACT)
     return volumes, np.sort(between[real], axis=1)
 
 

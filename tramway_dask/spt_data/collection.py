@@ -44,6 +44,13 @@ class SPTData:
         for source in sources:
             self._add(source)
 
+    @classmethod
+    def of(cls, sources: Iterable[Source]) -> SPTData:
+        """Return the collection of sources that have their names already."""
+        made = cls()
+        made._sources = list(sources)
+        return made
+
     def from_ascii_file(self, path: str | os.PathLike[str], **options: Any) -> SPTData:
         """Take one text file; see `from_ascii_files`."""
         expanded = expand(path)

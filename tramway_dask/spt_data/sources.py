@@ -155,6 +155,15 @@ class Source:
         self._checked = True
         self._translocations = None
 
+    def start_unit(self) -> None:
+        """Begin as part of a unit of work: no analysis tree, own regions."""
+        from ..roi.regions import Regions
+
+        former, self._regions = self._regions, Regions(self)
+        if former is not None:
+            self._regions.take(former)
+        self._analyses = None
+
     def without_table(self) -> Source:
         """Return a copy that holds no data, to travel."""
         light = copy.copy(self)

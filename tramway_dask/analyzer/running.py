@@ -1,0 +1,183 @@
+"""Runs of an analyzer: plan, execute, record."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import platform
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from ..errors import PipelineError, SpecificationError, StoreError, suggest
+from ..pipeline.execute import Recorder, closing, run_in_process, run_on_cluster, submit_units
+from ..pipeline.plan import Plan, make_plan
+from ..pipeline.progress import Progress
+from ..pipeline.report import RunReport
+from ..pipeline.stages import Stage
+from ..pipeline.work import UnitResult, UnitTask
+from ..results.files import locked
+from ..results.store import FORMAT
+
+if TYPE_CHECKING:
+    from .rwanalyzer import RWAnalyzer
+
+__all__ = ["run", "submit"]
+
+PACKAGES = ("tramway_dask", "dask", "distributed", "numpy", "scipy", "pandas", "pyarrow")
+ON_ERROR = ("record", "raise")
+
+
+def run(
+    analyzer: RWAnalyzer, *, overwrite: bool, on_error: str, progress: bool, batch: int | str
+) -> RunReport:
+    """Run the pipeline of an analyzer; see `RWAnalyzer.run`."""
+    if on_error not in ON_ERROR:
+        raise SpecificationError(f"on_error: unknown value {on_error!r}; {suggest(on_error, ON_ERROR)}")
+    if batch != "auto" and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+        raise SpecificationError(f"batch: expected 'auto' or a whole number from 1 up, got {batch!r}")
+    stages = analyzer.pipeline.stages
+    if not stages:
+        raise PipelineError("the pipeline has no stage; add one with a.pipeline.append_stage(stages....)")
+    store = analyzer.results
+    report = RunReport(store.folder)
+    began = time.perf_counter()
+    first, *_ = _blocks(stages)
+    if not first[0].requires_mutability:
+        # what is wrong with the specification is said before anything is written
+        analyzer.recover()
+        _plan(analyzer, first, overwrite)
+    with locked(store.folder), _logged(analyzer), _run_record(analyzer, report):
+        for source in store.pending():
+            store.merge(source)
+        for block in _blocks(stages):
+            if block[0].requires_mutability:
+                if not block[0].inert:
+                    _run_here(block[0], analyzer, report)
+                continue
+            for stage in block:
+                shared = analyzer.env is None or analyzer.env.shares_files
+                if stage.run_everywhere and not shared:
+                    _run_here(stage, analyzer, report)
+            plan = _plan(analyzer, block, overwrite)
+            bar = Progress(len(plan.todo), progress)
+            with closing(Recorder(plan, store, report, bar, on_error)) as recorder:
+                _execute(plan, analyzer, recorder, batch)
+        report.seconds = time.perf_counter() - began
+    analyzer.refresh()
+    for text in report.warnings:
+        analyzer.logger.warning(text)
+    return report
+
+
+def _plan(analyzer: RWAnalyzer, stages: Sequence[Stage], overwrite: bool) -> Plan:
+    return make_plan(analyzer, stages, analyzer.results, overwrite=overwrite)
+
+
+def _execute(plan: Plan, analyzer: RWAnalyzer, recorder: Recorder, batch: int | str) -> None:
+    if not plan.todo:
+        return
+    if analyzer.env is None:
+        run_in_process(plan, analyzer.specification(), analyzer.results, recorder)
+        return
+    with analyzer.env.connect() as client:
+        run_on_cluster(
+            plan,
+            analyzer.specification(),
+            analyzer.results,
+            recorder,
+            client,
+            shares_files=analyzer.env.shares_files,
+            batch=batch,
+        )
+
+
+def _run_here(stage: Stage, analyzer: RWAnalyzer, report: RunReport) -> None:
+    """Run a stage on the analyzer itself; an error there ends the run."""
+    began = time.perf_counter()
+    returned = stage(analyzer)
+    task = UnitTask(stage.name, "", -1, stage.name)
+    report.add(UnitResult(task, returned=returned, seconds=time.perf_counter() - began, host=socket.gethostname()))
+
+
+def submit(analyzer: RWAnalyzer, *, overwrite: bool) -> dict[tuple[str, str], Any]:
+    """Submit the pipeline of an analyzer; see `RWAnalyzer.submit`."""
+    if analyzer.env is None:
+        raise PipelineError("submit() needs workers: set a.env, as in `a.env = environments.LocalHost`")
+    if any(s.requires_mutability and not s.inert for s in analyzer.pipeline):
+        raise PipelineError("submit() cannot run stages that require mutability; use run()")
+    store = analyzer.results
+    plan = analyzer.plan(overwrite=overwrite)
+    recorder = Recorder(plan, store, RunReport(store.folder))
+    client = analyzer.env.client
+    futures = submit_units(plan, analyzer, store, recorder, client, shares_files=analyzer.env.shares_files)
+    return {unit.place: future for unit, future in futures.items()}
+
+
+def _blocks(stages: Sequence[Stage]) -> Iterator[list[Stage]]:
+    """Cut a pipeline where a stage must run on the analyzer itself."""
+    for alone, group in itertools.groupby(stages, key=lambda s: s.requires_mutability):
+        if alone:
+            yield from ([stage] for stage in group)
+        else:
+            yield list(group)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "unknown"
+
+
+@contextlib.contextmanager
+def _logged(analyzer: RWAnalyzer) -> Iterator[None]:
+    """Write the log of a run to the results folder as well."""
+    package = logging.getLogger("tramway_dask")
+    try:
+        handler = logging.FileHandler(analyzer.results.folder / "log", delay=True)
+    except OSError as error:
+        raise StoreError(f"cannot write the log in {analyzer.results.folder}: {error}") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package.addHandler(handler)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        handler.close()
+
+
+@contextlib.contextmanager
+def _run_record(analyzer: RWAnalyzer, report: RunReport) -> Iterator[None]:
+    """Keep the record of the run in ``run.json``."""
+    store = analyzer.results
+    record = store.read_run()
+    entry: dict[str, Any] = {
+        "start": datetime.now(UTC).isoformat(timespec="seconds"),
+        "end": None,
+        "host": socket.gethostname(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "specification": analyzer.to_dict(),
+    }
+    record["format"] = FORMAT
+    record.setdefault("runs", []).append(entry)
+    sources = record.setdefault("sources", {})
+    for source in analyzer.spt_data:
+        sources[source.name] = {"path": source.path, "condition": source.condition}
+    store.write_run(record)
+    analyzer.logger.info("run started on %s, process %s", entry["host"], entry["python"])
+    try:
+        yield
+    except BaseException as error:
+        entry["stopped_by"] = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise
+    finally:
+        entry["end"] = datetime.now(UTC).isoformat(timespec="seconds")
+        entry["units"] = {"done": report.done, "skipped": report.skipped, "failed": report.failed}
+        with contextlib.suppress(StoreError):
+            store.write_run(record)

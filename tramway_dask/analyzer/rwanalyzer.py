@@ -1,0 +1,437 @@
+"""The analyzer: the specification of an analysis, and the handle of its run and results."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..component import Component, count
+from ..config import setting_of
+from ..errors import SpecificationError, UnknownAttributeError, suggest
+from ..inference.mapper import from_plugin
+from ..pipeline.plan import Plan, make_plan
+from ..pipeline.report import RunReport
+from ..pipeline.stages import Stage
+from ..pipeline.work import fill_from_store
+from ..results import artefacts
+from ..results.files import locked
+from ..results.payload import Payload
+from ..results.store import Store
+from ..roi import Regions
+from ..segmentation.sampler import BaseSampler, VoronoiSampler
+from ..segmentation.tesseller import from_callable
+from ..segmentation.time import SlidingWindow, Time
+from ..spt_data.collection import SPTData
+from .attributes import NoMapper, NoTesseller, Plots
+from .pipeline import Pipeline
+from .running import run, submit
+from .tables import maps_table
+
+if TYPE_CHECKING:
+    from ..environments import Environment
+    from ..spt_data.analyses import Analyses
+    from ..spt_data.sources import Source
+
+__all__ = ["RWAnalyzer"]
+
+
+class RWAnalyzer:
+    """An analysis of molecule trajectories: data, regions, segmentation, inference, and where it runs.
+
+    Every attribute can be given to the constructor, by keyword. A class is accepted where an instance
+    is expected.
+
+    Parameters
+    ----------
+    spt_data : SPTData
+        Trajectories, such as ``spt_data.from_ascii_files("*.trxyt")``.
+    roi : Regions
+        Regions of interest; default: the whole field of view of each source.
+    tesseller : Tesseller
+        How space is cut into cells.
+    time : Time
+        How time is cut into segments; default: not at all.
+    sampler : Sampler
+        Which translocations belong to a cell; default: those nearest to its center.
+    mapper : Mapper
+        What is inferred in the cells.
+    stages : Stage or sequence of Stage
+        What is done, in which order.
+    env : Environment or distributed.Client
+        Where the work is done; default: in this process.
+    results : str or Path
+        Results folder; default: ``results``.
+    seed : int
+        From which random numbers are derived, per source and region.
+    """
+
+    def __init__(
+        self,
+        spt_data: SPTData | None = None,
+        *,
+        roi: Regions | None = None,
+        tesseller: Any = None,
+        time: Any = None,
+        sampler: Any = None,
+        mapper: Any = None,
+        stages: Stage | Sequence[Stage] | None = None,
+        env: Any = None,
+        results: str | Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._spt_data = SPTData()
+        self._spt_data.attach(self)
+        self._roi = Regions(self)
+        self._components: dict[str, Component | None] = {"tesseller": None, "mapper": None}
+        self._components |= {"time": Time().bind(self), "sampler": VoronoiSampler().bind(self)}
+        self._pipeline = Pipeline()
+        self._env: Any = None
+        self._results = Store(results if results is not None else setting_of("results"))
+        self._seed = 0
+        self._logger: Any = None
+        self._trees: Any = None
+        given = {"spt_data": spt_data, "roi": roi, "tesseller": tesseller, "time": time}
+        given |= {"sampler": sampler, "mapper": mapper, "env": env, "seed": seed}
+        for name, value in given.items():
+            if value is not None:
+                setattr(self, name, value)
+        for stage in [stages] if isinstance(stages, Stage) else stages or ():
+            self._pipeline.append_stage(stage)
+
+    @property
+    def spt_data(self) -> SPTData:
+        """The sources of trajectories."""
+        return self._spt_data
+
+    @spt_data.setter
+    def spt_data(self, data: SPTData) -> None:
+        if not isinstance(data, SPTData):
+            raise SpecificationError(f"spt_data: expected e.g. spt_data.from_ascii_files(...), got {data!r}")
+        data.attach(self)
+        self._spt_data = data
+
+    @property
+    def roi(self) -> Regions:
+        """Regions of interest of all sources that have none of their own."""
+        return self._roi
+
+    @roi.setter
+    def roi(self, regions: Regions) -> None:
+        self._roi.take(regions)
+
+    def component(self, name: str) -> Component | None:
+        """Return the tesseller, time, sampler or mapper; None if not chosen."""
+        return self._components[name]
+
+    def replace_component(self, old: Component, new: Component) -> None:
+        """Put a component in the place of another one."""
+        for name, held in self._components.items():
+            if held is old:
+                self._components[name] = new.bind(self)
+
+    @property
+    def tesseller(self) -> Any:
+        """How space is cut into cells."""
+        return self._components["tesseller"] or NoTesseller(self)
+
+    @tesseller.setter
+    def tesseller(self, value: Any) -> None:
+        self._components["tesseller"] = copy.copy(from_callable(value)).bind(self)
+
+    @property
+    def time(self) -> Any:
+        """How time is cut into segments."""
+        return self._components["time"]
+
+    @time.setter
+    def time(self, value: Any) -> None:
+        value = SlidingWindow(value) if isinstance(value, int | float) else value
+        self._components["time"] = _component("time", value, Time, "time.SlidingWindow(duration=60)").bind(self)
+
+    @property
+    def sampler(self) -> Any:
+        """Which translocations belong to which cells."""
+        return self._components["sampler"]
+
+    @sampler.setter
+    def sampler(self, value: Any) -> None:
+        self._components["sampler"] = _component("sampler", value, BaseSampler, "sampler.Knn(10)").bind(self)
+
+    @property
+    def mapper(self) -> Any:
+        """What is inferred in the cells."""
+        return self._components["mapper"] or NoMapper(self)
+
+    @mapper.setter
+    def mapper(self, value: Any) -> None:
+        if not isinstance(value, Component | type):
+            value = from_plugin(value)
+        self._components["mapper"] = _component("mapper", value, Component, "models.DV()").bind(self)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The stages."""
+        return self._pipeline
+
+    @property
+    def env(self) -> Any:
+        """Where the work is done; None: in this process."""
+        return self._env
+
+    @env.setter
+    def env(self, value: Any) -> None:
+        from ..environments import Environment, GivenClient
+
+        if isinstance(value, type) and issubclass(value, Environment):
+            value = value()
+        if value is not None and not isinstance(value, Environment):
+            from distributed import Client
+
+            if not isinstance(value, Client):
+                raise SpecificationError(
+                    f"env: expected an environment such as environments.LocalHost, or a dask Client; got {value!r}"
+                )
+            value = GivenClient(value)
+        self._env = value
+
+    @property
+    def results(self) -> Store:
+        """The results folder; may be set to a path."""
+        return self._results
+
+    @results.setter
+    def results(self, folder: str | Path | Store) -> None:
+        self._results = folder if isinstance(folder, Store) else Store(Path(folder).expanduser())
+        self.refresh()
+
+    @property
+    def seed(self) -> int:
+        """From which random numbers are derived, per source and region."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, value: int) -> None:
+        self._seed = count("seed", value)
+
+    @property
+    def logger(self) -> Any:
+        """Logger of the analysis; a handler shows it, as in ``logging.basicConfig(level="INFO")``."""
+        return self._logger or logging.getLogger("tramway_dask")
+
+    def run(
+        self,
+        *,
+        overwrite: bool = False,
+        on_error: str = "record",
+        progress: bool = True,
+        batch: int | str = "auto",
+    ) -> RunReport:
+        """Run the pipeline: what the results folder holds already is not done again.
+
+        Parameters
+        ----------
+        overwrite : bool
+            Replace results that were made with other parameters under the same labels.
+        on_error : {'record', 'raise'}
+            Whether a failing unit is recorded and the run goes on, or the run stops.
+        progress : bool
+            Show a progress bar.
+        batch : int or 'auto'
+            Units per Dask task.
+
+        Returns
+        -------
+        RunReport
+
+        Raises
+        ------
+        PipelineError, DataError, RegionError, SpecificationError
+            If nothing can be run.
+        LabelConflictError
+            If a label holds results made with other parameters, unless `overwrite`.
+        StoreError
+            If the results folder cannot be written to.
+        UnitFailedError
+            If a unit fails and `on_error` is 'raise'.
+        """
+        return run(self, overwrite=overwrite, on_error=on_error, progress=progress, batch=batch)
+
+    def submit(self, *, overwrite: bool = False) -> dict[tuple[str, str], Any]:
+        """Submit the pipeline and return at once.
+
+        Returns
+        -------
+        dict of (source, region) to distributed.Future
+            Of the last stage that is to be done there. Results are stored as they complete, while
+            this process lives.
+        """
+        return submit(self, overwrite=overwrite)
+
+    def delayed(self, *, overwrite: bool = False) -> dict[tuple[str, str], Any]:
+        """Return the units that are to be done as `dask.delayed` objects.
+
+        Computing them gives a `UnitResult` each; nothing is stored.
+        """
+        from ..pipeline.graph import delayed_units
+
+        plan = self.plan(overwrite=overwrite)
+        graph = delayed_units(plan, self.specification(), self.results)
+        return {unit.place: task for unit, task in graph.items()}
+
+    def plan(self, *, overwrite: bool = False) -> Plan:
+        """Return what `run` would do: one row per unit, printable, as a table with `to_frame`."""
+        self.recover()
+        stages = [s for s in self.pipeline if not s.requires_mutability]
+        return make_plan(self, stages, self.results, overwrite=overwrite)
+
+    def recover(self) -> None:
+        """Put what an interrupted run has left into the tables."""
+        if self.results.pending():
+            with locked(self.results.folder):
+                for source in self.results.pending():
+                    self.results.merge(source)
+
+    def maps(self, label: str | int | None = None, *, lazy: bool = False) -> Any:
+        """Return all maps of a label as one table.
+
+        Parameters
+        ----------
+        label : str or int, optional
+            May be left out if there is only one.
+        lazy : bool
+            Return a Dask dataframe instead of a pandas table.
+
+        Returns
+        -------
+        DataFrame
+            One row per (source, roi, segment, cell): place (µm), number of translocations, mapped
+            variables and their standard errors (column ``<variable> se``); ``condition`` if sources
+            have one.
+        """
+        self.recover()
+        conditions = {s.name: s.condition for s in self.spt_data}
+        return maps_table(self.results, label, lazy=lazy, conditions=conditions)
+
+    def specification(self) -> RWAnalyzer:
+        """Return a copy without data, results or environment, to be sent to workers."""
+        light = RWAnalyzer(results=self.results.folder, seed=self.seed)
+        light.roi.take(self.roi)
+        for name, held in self._components.items():
+            if held is not None:
+                held = copy.copy(held)
+                if getattr(held, "start_time", None) == "sync":
+                    held.bind(self).sync_start_times()  # type: ignore[attr-defined]
+            light._components[name] = None if held is None else held.bind(light)
+        sources = []
+        for source in self.spt_data:
+            travelling = source.without_table()
+            if source.path is None:
+                travelling.name = source.name
+            travelling.roi.take(source.roi)
+            sources.append(travelling)
+        light._set_sources(sources)
+        return light
+
+    def _set_sources(self, sources: Sequence[Source]) -> None:
+        self._spt_data = SPTData.of(sources)
+        self._spt_data.attach(self)
+
+    def restricted(self, sources: Sequence[Source], regions: Sequence[Any] | None, trees: Any) -> RWAnalyzer:
+        """Return a copy that sees some sources and regions only; stages are applied to it."""
+        unit = copy.copy(self)
+        unit._components = {
+            name: None if held is None else copy.copy(held).bind(unit) for name, held in self._components.items()
+        }
+        unit._roi = Regions(unit)
+        unit._roi.take(self.roi)
+        unit._pipeline = Pipeline()
+        unit._trees = trees
+        for source in sources:
+            source.start_unit()
+        unit._set_sources(sources)
+        if regions is not None:
+            sources[0].roi.fix(regions)
+        return unit
+
+    def load_analyses(self, source: Source, tree: Analyses) -> None:
+        """Fill the tree of a source with what the results folder and earlier stages hold."""
+        if self._trees is None:
+            self.recover()
+            fill_from_store(self.results, source.name, tree)
+        else:
+            self._trees.fill(source, tree, source.roi.fixed_labels())
+
+    def save_analyses(self, source: Source) -> None:
+        """Write to the results folder what was set in the tree of a source.
+
+        In a stage there is nothing to do: what it commits is the result of the unit.
+        """
+        if self._trees is not None or not source.has_analyses or not source.analyses.changed:
+            return
+        records, gone = artefacts.collect(source.analyses), artefacts.removed(source.analyses)
+        with locked(self.results.folder):
+            for record in records:
+                # made by hand: no run will take it for its own
+                key = f"by hand {record.label} {record.map_label} {record.roi}"
+                unit = {"id": key, "key": key, "outputs": [[*record.output, key]], "removed": []}
+                self.results.add(source.name, [Payload(unit, [record])])
+            self.results.add(source.name, [Payload({"id": "by hand", "removed": gone}, [])] if gone else [])
+        source.analyses = None
+
+    def refresh(self) -> None:
+        """Forget trees that were loaded before a run, so that they are loaded again."""
+        for source in self.spt_data:
+            source.analyses = None
+
+    def plots_of(self, holder: Any) -> Plots:
+        """Return the plots of an attribute, by TRamWAy's names."""
+        if holder is self._spt_data:
+            return Plots("spt_data")
+        names = [name for name, held in self._components.items() if held is holder]
+        return Plots(names[0] if names and names[0] == "tesseller" else "mapper")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and not isinstance(getattr(type(self), name, None), property):
+            known = [n for n, v in vars(RWAnalyzer).items() if isinstance(v, property) and v.fset]
+            raise UnknownAttributeError(f"RWAnalyzer has no attribute {name!r}; {suggest(name, known)}")
+        object.__setattr__(self, name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__, _env=None, _logger=None, _trees=None, _pipeline=Pipeline())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._spt_data.attach(self)
+        for held in self._components.values():
+            if held is not None:
+                held.bind(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the specification as plain values."""
+        return {
+            "sources": {s.name: {"path": s.path, "condition": s.condition} for s in self.spt_data},
+            "localization_precision": {s.name: s.localization_precision for s in self.spt_data},
+            "roi": repr(self.roi),
+            **{n: None if c is None else c.to_dict() for n, c in self._components.items()},
+            "stages": [{"name": s.name, "granularity": s.granularity} for s in self.pipeline],
+            "env": repr(self._env),
+            "seed": self.seed,
+        }
+
+    def __repr__(self) -> str:
+        lines = [f"spt_data: {self.spt_data!r}", f"roi: {self.roi!r}"]
+        lines += [f"{n}: {getattr(self, n)!r}" for n in ("tesseller", "time", "sampler", "mapper")]
+        lines += [f"pipeline: {self.pipeline!r}", f"env: {self.env!r}", f"results: {self.results.folder}"]
+        return "RWAnalyzer\n  " + "\n  ".join(lines)
+
+
+def _component(name: str, value: Any, kind: type, example: str) -> Any:
+    if isinstance(value, type) and issubclass(value, kind):
+        value = value()
+    if not isinstance(value, kind):
+        raise SpecificationError(f"{name}: expected e.g. {example}, got {value!r}")
+    return copy.copy(value)
+

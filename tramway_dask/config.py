@@ -1,0 +1,25 @@
+"""Defaults, through Dask's configuration (section ``tramway``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["DEFAULTS", "setting_of"]
+
+DEFAULTS: dict[str, Any] = {
+    # results folder of an analyzer that names none
+    "results": "results",
+}
+
+
+def setting_of(name: str) -> Any:
+    """Return a setting: from Dask's configuration files or environment, else the default.
+
+    Examples
+    --------
+    >>> setting_of("results")
+    'results'
+    """
+    import dask.config
+
+    return dask.config.get(f"tramway.{name}", DEFAULTS[name])
