@@ -34,6 +34,6 @@ class WorkerProcess(SubprocessWorker):
         path = os.pathsep.join(p or os.getcwd() for p in sys.path)
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "distributed.cli.dask_spec", self.scheduler, "--spec", spec),
-            env={**os.environ, "PYTHONPATH": path},
+            env={"DASK_LOGGING__DISTRIBUTED": "error", **os.environ, "PYTHONPATH": path},
             stdin=asyncio.subprocess.DEVNULL,
         )

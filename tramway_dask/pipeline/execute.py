@@ -217,7 +217,7 @@ def run_on_cluster(
     batches = make_batches(plan.todo, batch, workers)
     graph = build_graph(batches, analyzer.specification(), store if shares_files else None)
     futures = dict(zip(client.compute(list(graph.values())), graph, strict=True))
-    waiting = as_completed(futures)
+    waiting = as_completed(list(futures), loop=client.loop)
     try:
         for future in waiting:
             current = futures.pop(future)
