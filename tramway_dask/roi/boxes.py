@@ -63,16 +63,7 @@ class Box:
 
     def contains(self, table: pd.DataFrame, where: str) -> np.ndarray:
         """Tell which translocations start in the box (and end before it ends in time)."""
-        names = space_columns(table)
-        lower, upper, start, stop = self.split(len(names), where)
-        inside = np.ones(len(table), dtype=bool)
-        for name, low, up in zip(names, lower, upper, strict=True):
-            x = table[name].to_numpy()
-            inside &= (low <= x) & (x <= up)
-        if start is not None:
-            t = table["t"].to_numpy()
-            inside &= (start <= t) & (t + table["dt"].to_numpy() <= stop)
-        return inside
+        return filters.inside(table, *self.split(len(space_columns(table)), where))
 
 
 def boxes_from(boxes: Any) -> tuple[Box, ...]:

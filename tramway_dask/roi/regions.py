@@ -18,16 +18,19 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ..errors import RegionError
+from ..errors import RegionError, suggest
 from ..spt_data import filters
 from ..spt_data.analyses import FULL_REGION, Analyses, Artefact, Label
 from ..spt_data.tables import translocations
 from .boxes import Box, boxes_from, boxes_from_squares, read_boxes, roi_file
+from .density import density_based_roi
 
 if TYPE_CHECKING:
     from ..spt_data.sources import Source
 
 __all__ = ["FullRegion", "IndividualRegion", "Regions", "SupportRegion"]
+
+DENSITY_OPTIONS = ("min_kernel_density", "target_pattern_size", "step_size_factor", "dr")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class _Collection:
     extension: str = ".txt"
     size: float | None = None
     skip_missing: bool = False
+    density: tuple[tuple[str, float], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -229,6 +233,7 @@ class Regions:
         self._collections: list[_Collection] = []
         self._digits: int | None = None
         self._fixed: list[SupportRegion] | None = None
+        self._found: dict[_Collection, tuple[Box, ...]] = {}
 
     def from_bounding_boxes(
         self, boxes: Any, label: str = "", group_overlapping_roi: bool = False
@@ -301,6 +306,22 @@ class Regions:
         if self._parent is not None and hasattr(self._parent, "spt_data"):
             self._parent.spt_data.drop_roi_files(suffix, extension)
         return defined
+
+    def from_density(
+        self, side: float, label: str = "", group_overlapping_roi: bool = False, **options: float
+    ) -> Regions:
+        """Define squares of a given side (µm) around the places where localizations are dense.
+
+        The places are found in each source, which is read for it; `options` are those of
+        `tramway_dask.roi.utils.density_based_roi`.
+        """
+        for name in options:
+            if name not in DENSITY_OPTIONS:
+                raise RegionError(f"from_density: unknown argument {name!r}; {suggest(name, DENSITY_OPTIONS)}")
+        boxes_from_squares([[0, 0]], side, "from_density")
+        return self._define(
+            _Collection(label, group_overlapping_roi, size=side, density=tuple(sorted(options.items())))
+        )
 
     def _define(self, collection: _Collection) -> Regions:
         if any(c.label == collection.label for c in self._collections):
@@ -376,11 +397,21 @@ class Regions:
         found = []
         for collection in self._effective()._collections:
             boxes = collection.boxes
-            if boxes is None:
+            if collection.density is not None:
+                boxes = self._dense_boxes(collection)
+            elif boxes is None:
                 path = self._file_of(collection)
                 boxes = () if path is None else read_boxes(path, collection.size, collection.skip_missing)
             found += [(collection, box, i) for i, box in enumerate(boxes)]
         return found
+
+    def _dense_boxes(self, collection: _Collection) -> tuple[Box, ...]:
+        if collection not in self._found:
+            assert collection.density is not None
+            assert collection.size is not None
+            centers = density_based_roi(self._parent.dataframe, **dict(collection.density))
+            self._found[collection] = boxes_from_squares(centers, collection.size)
+        return self._found[collection]
 
     def _label(self, collection: str, indices: Sequence[int]) -> str:
         digits = self._digits or self._effective()._digits or 3

@@ -217,6 +217,61 @@ def crop(
     return _like(df, out)
 
 
+def inside(
+    df: pd.DataFrame,
+    lower: Sequence[float] | np.ndarray,
+    upper: Sequence[float] | np.ndarray,
+    tmin: float | None = None,
+    tmax: float | None = None,
+) -> np.ndarray:
+    """Tell which translocations `crop` would keep.
+
+    Parameters
+    ----------
+    df : DataFrame
+        Translocations.
+    lower, upper, tmin, tmax
+        As in `crop`.
+
+    Returns
+    -------
+    (N,) bool array
+    """
+    space = space_columns(df)
+    low, high = _bounds(space, lower, upper)
+    within = np.ones(len(df), dtype=bool)
+    for c, a, b in zip(space, low, high, strict=True):
+        values = df[c].to_numpy()
+        within &= (values >= a) & (values <= b)
+    rows = _rows_in_time(df, tmin, tmax, True)
+    if rows is not None:
+        in_time = np.zeros(len(df), dtype=bool)
+        in_time[rows] = True
+        within &= in_time
+    return within
+
+
+def select_origins(df: pd.DataFrame, kept: np.ndarray) -> pd.DataFrame:
+    """Return some translocations; trajectories are split where rows are left out.
+
+    Parameters
+    ----------
+    df : DataFrame
+        Translocations, sorted by (``n``, ``t``).
+    kept : (N,) bool array
+
+    Returns
+    -------
+    DataFrame
+        With a new row index, ``n`` numbered consecutively from its first value, and the ``attrs``
+        of `df`.
+    """
+    rows = np.flatnonzero(kept)
+    out = df.take(rows).reset_index(drop=True)
+    out["n"] = _split(df["n"].to_numpy()[rows], rows)
+    return _like(df, out)
+
+
 def _rows_in_time(
     df: pd.DataFrame, tmin: float | None, tmax: float | None, moving: bool
 ) -> np.ndarray | None:
