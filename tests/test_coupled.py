@@ -151,9 +151,9 @@ def test_errors_are_those_of_the_whole_covariance():
 
 @pytest.mark.parametrize("rgrad", ["delta0", "grad"])
 def test_objective_equals_tramway_and_our_optimum_is_not_higher(rgrad):
+    ours = case(0.3, trajectories=8)
     from tramway.inference import dv
 
-    ours = case(0.3, trajectories=8)
     mesh, size = ours.mesh, ours.mesh.size
     assert 6 <= size <= 14
     counted = grad1(mesh.centers, mesh.indptr, mesh.indices).defined.all(axis=0)
@@ -190,10 +190,10 @@ def test_objective_equals_tramway_and_our_optimum_is_not_higher(rgrad):
 @pytest.mark.parametrize("model", ["D", "DF"])
 @pytest.mark.parametrize("rgrad", ["delta0", "grad"])
 def test_smoothed_objective_equals_tramway(model, rgrad):
+    ours = case(0.25, trajectories=25)
     from tramway.core import ChainArray
     from tramway.inference import standard_d, standard_df
 
-    ours = case(0.25, trajectories=25)
     mesh, size = ours.mesh, ours.mesh.size
     operator = grad1(mesh.centers, mesh.indptr, mesh.indices)
     assert operator.defined.all()
@@ -221,8 +221,8 @@ def test_a_simulated_well_is_recovered():
     distance = np.sqrt((centred**2).sum(axis=1))
     well = 2.0 * (distance / distance.max()) ** 2
     true_d = 0.05 + 0.02 * centred[:, 0] / distance.max()
-    groups = simulate(mesh, 3, rows=60_000, potential=well, true_d=true_d, steps=(0.04,))
-    problem = potential_problem(mesh, groups, mu=1.0, lam=0.02, rgrad="grad")
+    groups = simulate(mesh, 3, rows=600_000, potential=well, true_d=true_d, steps=(0.04,))
+    problem = potential_problem(mesh, groups, mu=1.0, lam=0.02)
     found = solve_potential(problem, start(groups))
     assert found.optimum.converged and found.exact_errors
     error = (found.potential - found.potential.mean()) - (well - well.mean())
@@ -304,7 +304,6 @@ def test_limits_stop_the_iteration_and_say_so():
 
 
 def test_what_the_data_do_not_determine_has_no_error():
-    # between two cells side by side only the gradient along x is defined; a third one is apart
     mesh = hexagons(4, 4)
     groups = simulate(mesh, rows=2000)
     groups.n[:], groups.half[:] = 0.0, 0.0

@@ -20,7 +20,15 @@ def mean_square(cells, scale=1.0):
 
 
 def test_names():
-    kinds = {"d": D, "smooth.d": D, "unsmooth.ddrift": DD, "dd": DD, "df": DF, "degraded.df": DF, "density": Density}
+    kinds = {
+        "d": D,
+        "smooth.d": D,
+        "unsmooth.ddrift": DD,
+        "dd": DD,
+        "df": DF,
+        "degraded.df": DF,
+        "density": Density,
+    }
     for name, kind in kinds.items():
         assert type(from_plugin(name)) is kind
     assert from_plugin("dv") == DV("original")

@@ -213,7 +213,11 @@ def test_all_variants_find_the_same_optimum():
     p = partition()
     tables = [
         DV(variant, start=start, diffusivity_prior=5, potential_prior=1, V0=v0).infer(p).table
-        for variant, start, v0 in (("standard", None, None), ("semi-stochastic", "stochastic", 0.0), ("naive", None, 1.0))
+        for variant, start, v0 in (
+            ("standard", None, None),
+            ("semi-stochastic", "stochastic", 0.0),
+            ("naive", None, 1.0),
+        )
     ]
     for table in tables[1:]:
         pd.testing.assert_frame_equal(table, tables[0], rtol=1e-4, atol=1e-5)
@@ -252,7 +256,21 @@ def test_minimum_diffusivity():
         assert (table.loc[table["at bound"], "diffusivity"] <= 1e-14).all()
         assert table["at bound"].any()
         assert table.loc[table["at bound"], "diffusivity se"].isna().all()
+    for model in MODELS[:3]:
         assert model.replace(min_diffusivity=False).infer(p).table["diffusivity"].min() < 0
+    for model in MODELS:
+        free = model.replace(min_diffusivity=False).infer(p)
+        assert free.attrs["converged"] and not free.table["at bound"].any()
+        pd.testing.assert_frame_equal(free.table, model.infer(p).table, rtol=1e-4, atol=1e-5)
+
+
+def test_a_start_outside_of_the_domain_is_brought_inside():
+    p = partition()
+    for prior in (False, True):
+        model = DV(diffusivity_prior=1, potential_prior=1, jeffreys_prior=prior)
+        found = model.replace(D0=-5.0).infer(p)
+        assert found.attrs["converged"]
+        pd.testing.assert_frame_equal(found.table, model.infer(p).table, rtol=1e-3, atol=1e-4)
 
 
 class Windows(FakePartition):
@@ -275,7 +293,9 @@ class Windows(FakePartition):
 
     def time_adjacency(self):
         size = self.mesh.size
-        return sp.diags_array([np.ones(size), np.ones(size)], offsets=[size, -size], shape=(2 * size,) * 2).tocsr()
+        return sp.diags_array(
+            [np.ones(size), np.ones(size)], offsets=[size, -size], shape=(2 * size,) * 2
+        ).tocsr()
 
 
 def windows():
@@ -328,3 +348,28 @@ def test_not_translocations():
     p.points = p.points[["n", "x", "y", "t"]]
     with pytest.raises(InferenceError, match="expected translocations"):
         D().infer(p)
+
+
+@pytest.mark.parametrize("windowed", [False, True])
+@pytest.mark.parametrize("model", [DD(), DV(diffusivity_prior=1, potential_prior=1, time_prior=None)])
+def test_on_a_partition(model, windowed):
+    from tramway_dask.segmentation import SlidingWindow, segment, tessellers
+
+    rng = np.random.default_rng(0)
+    n = 4000
+    points = pd.DataFrame({"n": np.arange(n), "x": rng.uniform(0, 1, n), "y": rng.uniform(0, 1, n)})
+    points["t"] = np.sort(rng.uniform(0, 30, n))
+    dr = rng.normal(size=(n, 2)) * np.sqrt(2 * (0.05 * 0.04 + 0.02**2))
+    points["dx"], points["dy"], points["dt"] = dr[:, 0], dr[:, 1], 0.04
+    time = SlidingWindow(duration=10) if windowed else None
+    p = segment(points, tesseller=tessellers.Hexagons(resolution=0.25), time=time)
+    p.param["localization_precision"] = 0.02
+    maps = model.infer(p)
+    assert maps.attrs["converged"]
+    counts = np.asarray(p.location_count)
+    assert len(maps) + maps.attrs.get("isolated_cells", 0) == (counts > 0).sum()
+    large = counts[maps.table.index] > 100
+    np.testing.assert_allclose(maps["diffusivity"][large], 0.05, rtol=0.5)
+    if windowed and isinstance(model, DV):
+        linked = model.replace(time_prior=10.0).infer(p)
+        assert linked.attrs["converged"] and len(linked) == len(maps)

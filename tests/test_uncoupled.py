@@ -19,7 +19,9 @@ CELLS = 1500
 DRIFT = np.array([1.0, -0.5, 0.3])
 
 
-def simulate(seed, model="D", *, cells=CELLS, per_cell=60, steps=(0.04,), dimension=2, true_d=0.05, sigma=SIGMA):
+def simulate(
+    seed, model="D", *, cells=CELLS, per_cell=60, steps=(0.04,), dimension=2, true_d=0.05, sigma=SIGMA
+):
     rng = np.random.default_rng(seed)
     cell = np.repeat(np.arange(cells), per_cell)
     field = np.broadcast_to(DRIFT[:dimension], (cells, dimension))

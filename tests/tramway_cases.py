@@ -50,7 +50,9 @@ def case(side: float = 0.25, *, trajectories: int = 25, steps: bool = True, seed
     dr = np.concatenate([cells[i].dr for i in index])
     dt = np.concatenate([cells[i].dt for i in index])
     sums = cell_statistics(dr, dt, np.r_[0, np.cumsum(counts)], np.arange(len(dr)))
-    return Case(cells, index, init[1], init[3], init[4], Mesh(centers, indptr, indices, areas), Groups(sums, SIGMA))
+    return Case(
+        cells, index, init[1], init[3], init[4], Mesh(centers, indptr, indices, areas), Groups(sums, SIGMA)
+    )
 
 
 def _points(rng: np.random.Generator, trajectories: int, steps: bool) -> pd.DataFrame:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 __all__ = ["BandPattern", "cell_order"]
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
+FloatArray = NDArray[Any]
+IntArray = NDArray[Any]
 
 
 def cell_order(indptr: IntArray, indices: IntArray) -> IntArray:

@@ -17,8 +17,8 @@ from .inputs import space_columns
 
 __all__ = ["Cell", "Cells"]
 
-IntArray = NDArray[np.integer[Any]]
-FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[Any]
+FloatArray = NDArray[Any]
 
 
 class Cell:

@@ -20,7 +20,7 @@ from .likelihood import Groups, Model
 
 __all__ = ["diffusivity"]
 
-FloatArray = NDArray[np.floating[Any]]
+FloatArray = NDArray[Any]
 
 
 def diffusivity(groups: Groups, model: Model, *, jeffreys_prior: bool = False) -> FloatArray:

@@ -19,17 +19,24 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from .banded import BandPattern, cell_order
+from .banded import BandPattern
 from .gradient import Gradient
 from .likelihood import Groups, Terms, jeffreys
 from .newton import Optimum, minimize, regular
 from .uncoupled import Estimate, Profile, _root, estimate
 
-__all__ = ["PotentialEstimate", "PotentialProblem", "SmoothProblem", "components", "solve_potential", "solve_smooth"]
+__all__ = [
+    "PotentialEstimate",
+    "PotentialProblem",
+    "SmoothProblem",
+    "components",
+    "solve_potential",
+    "solve_smooth",
+]
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
-BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[Any]
+IntArray = NDArray[Any]
+BoolArray = NDArray[Any]
 
 _RIDGE = 1e-11
 # variance of an unknown over its variance with all others known, beyond which the data tell nothing
@@ -200,7 +207,10 @@ class PotentialProblem:
         square = np.einsum("kp,kp->p", g.data, g.data)
         self._squares = sp.csr_array((square, g.indices, g.indptr), shape=(m, m)).T.tocsr()
         self._penalty_diagonal = np.concatenate(
-            [np.zeros(m) if q is None else 2 * q.diagonal() for q in (self.diffusivity_penalty, self.potential_penalty)]
+            [
+                np.zeros(m) if q is None else 2 * q.diagonal()
+                for q in (self.diffusivity_penalty, self.potential_penalty)
+            ]
         )
 
     def split(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -208,7 +218,8 @@ class PotentialProblem:
         return x[: self.cells], -self.gradient.apply(x[self.cells :]).T
 
     def _penalties(self, x: FloatArray) -> tuple[float, FloatArray]:
-        value, slope = 0.0, np.zeros_like(x)
+        value: Any = 0.0
+        slope = np.zeros_like(x)
         m = self.cells
         for penalty, part in (
             (self.diffusivity_penalty, slice(None, m)),
@@ -245,7 +256,7 @@ class PotentialProblem:
         penalty, slope = self._penalties(x)
         slope[: self.cells] += d1
         slope[self.cells :] -= self.gradient.adjoint(t.b1.T)
-        return float(value.sum()) + penalty, slope, _State(t, d2, force)
+        return float(np.sum(value)) + penalty, slope, _State(t, d2, force)
 
     def hessian(self, state: _State, *, exact: bool) -> FloatArray:
         """Return the lower band of the Hessian, or of one made positive definite cell by cell."""
@@ -330,7 +341,9 @@ def solve_potential(problem: PotentialProblem, x0: FloatArray, **options: Any) -
     shared = problem.pattern.solve(factor, total)[m:] if factor is not None else np.full(m, np.nan)
     size = np.bincount(problem.component)[problem.component]
     centred = variance[m:] - 2 * shared / size + _component_mean(problem.component, shared) / size
-    unknown = (inflation[m:] > _UNDETERMINED) | (centred * problem.pattern.diagonal(band)[m:] > _UNDETERMINED)
+    raw = problem.curvature(state)[m:]
+    unknown = raw <= 1e-20 * raw.max(initial=1e-300)
+    unknown |= (inflation[m:] > _UNDETERMINED) | (centred * raw > _UNDETERMINED)
     undefined = ~g.defined.T
     return PotentialEstimate(
         diffusivity,

@@ -21,11 +21,19 @@ from numpy.typing import NDArray
 
 from ..errors import SpecificationError
 
-__all__ = ["Gradient", "delta0_penalty", "delta1_penalty", "grad1", "gradient_penalty", "restrict", "time_penalty"]
+__all__ = [
+    "Gradient",
+    "delta0_penalty",
+    "delta1_penalty",
+    "grad1",
+    "gradient_penalty",
+    "restrict",
+    "time_penalty",
+]
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
-BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[Any]
+IntArray = NDArray[Any]
+BoolArray = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +139,9 @@ def _sides(
     counts, means = [], []
     for side in (below, above):
         count = np.stack([np.bincount(rows, weights=s, minlength=m) for s in side])
-        total = np.stack([np.bincount(rows, weights=s * o, minlength=m) for s, o in zip(side, offset, strict=True)])
+        total = np.stack(
+            [np.bincount(rows, weights=s * o, minlength=m) for s, o in zip(side, offset, strict=True)]
+        )
         counts.append(count)
         means.append(total / np.maximum(count, 1))
     return _Sides(rows, offset, (below, above), (counts[0], counts[1]), (means[0], means[1]))
@@ -182,7 +192,9 @@ def grad1(
         high = np.where(has_below, -a / (b * (b - a)), 1 / b)
     low = np.where(has_below, low, 0.0)
     high = np.where(has_above, high, 0.0)
-    off = below * (low / np.maximum(n_below, 1))[:, s.rows] + above * (high / np.maximum(n_above, 1))[:, s.rows]
+    off = (
+        below * (low / np.maximum(n_below, 1))[:, s.rows] + above * (high / np.maximum(n_above, 1))[:, s.rows]
+    )
     pattern, columns, data = _insert_diagonal(indptr, indices, off, -(low + high))
     return Gradient(pattern, columns, data, has_below | has_above)
 

@@ -17,8 +17,8 @@ from .statistics import CellStatistics, cell_statistics
 
 __all__ = ["DEFAULT_SIGMA", "Inputs", "localization_precision", "space_columns"]
 
-IntArray = NDArray[np.integer[Any]]
-FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[Any]
+FloatArray = NDArray[Any]
 
 DEFAULT_SIGMA = 0.03
 
@@ -93,7 +93,9 @@ class Inputs:
         points = partition.points
         columns = space_columns(points)
         dr = points[[f"d{c}" for c in columns]].to_numpy(dtype=float)
-        statistics = cell_statistics(dr, points["dt"].to_numpy(dtype=float), partition.indptr, partition.indices)
+        statistics = cell_statistics(
+            dr, points["dt"].to_numpy(dtype=float), partition.indptr, partition.indices
+        )
         cells = statistics.cells
         if len(cells) == 0:
             label = (((getattr(partition, "param", None) or {}).get("roi")) or {}).get("label")
@@ -122,7 +124,11 @@ class Inputs:
         if len(keep) == len(self.cells):
             return self
         return Inputs(
-            self.cells[keep], self.statistics.select(keep), self.centers[keep], self.areas[keep], self.partition
+            self.cells[keep],
+            self.statistics.select(keep),
+            self.centers[keep],
+            self.areas[keep],
+            self.partition,
         )
 
     def in_time(self) -> tuple[IntArray, IntArray, FloatArray]:

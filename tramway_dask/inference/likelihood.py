@@ -39,7 +39,7 @@ from .statistics import CellStatistics
 
 __all__ = ["Groups", "Model", "Terms", "jeffreys"]
 
-FloatArray = NDArray[np.floating[Any]]
+FloatArray = NDArray[Any]
 Model = Literal["D", "DD", "DF"]
 
 
@@ -63,9 +63,9 @@ class Terms:
     d1: FloatArray
     d2: FloatArray
     fisher: FloatArray
-    b1: FloatArray | None
-    b2: FloatArray | None
-    db: FloatArray | None
+    b1: Any
+    b2: Any
+    db: Any
 
 
 class Groups:
@@ -135,7 +135,7 @@ class Groups:
             value = half * np.log(4 * np.pi * s) + e
             fisher = half * r * r
             d1, d2 = r * (half - e), 2 * e * r * r - fisher
-            return Terms(*map(self.sum, (value, d1, d2, fisher)), None, None, None)
+            return self._terms(value, d1, d2, fisher, None, None, None)
         b = self.spread(b)
         tau = dt if model == "DD" else u
         bb = np.einsum("gk,gk->g", b, b)
@@ -152,7 +152,11 @@ class Groups:
             d1 = d1 + q1
             d2 = d2 + r * (dt * n * bb / 2 - 2 * q1)
             db = db + (r / 2)[:, None] * ((2 * n * tau)[:, None] * b - self.s1)
-        return Terms(*map(self.sum, (value, d1, d2, fisher, b1, b2, db)))
+        return self._terms(value, d1, d2, fisher, b1, b2, db)
+
+    def _terms(self, *groups: FloatArray | None) -> Terms:
+        value, d1, d2, fisher, b1, b2, db = (None if g is None else self.sum(g) for g in groups)
+        return Terms(value, d1, d2, fisher, b1, b2, db)  # type: ignore[arg-type]
 
 
 def jeffreys(

@@ -16,6 +16,7 @@ from ..errors import InferenceError, SpecificationError, UnknownAttributeError, 
 from .cells import Cells
 from .inputs import localization_precision
 from .maps import Maps
+from .model import LOST
 from .models import DD, DF, DV, D, Density
 
 __all__ = ["FunctionMapper", "MapperPlugin", "from_callable", "from_plugin", "plugins"]
@@ -148,7 +149,7 @@ class FunctionMapper(Component):
     options: Any = setting(default_factory=dict, check=_mapping)
 
     lost: ClassVar[Mapping[str, str]] = {
-        "worker_count": "a map is inferred by one process; workers belong to the environment, a.env.worker_count",
+        "worker_count": LOST["worker_count"],
         "max_cell_count": "cells are not split into groups",
         "dilation": "cells are not split into groups",
         "verbose": "the function may log what it wants",
@@ -180,7 +181,8 @@ class FunctionMapper(Component):
         known = [*named, *self.arguments]
         if name not in known and not keywords:
             raise UnknownAttributeError(
-                f"the function {self.name!r} takes no argument {name!r}; {suggest(name, [*known, *self.parameters()])}"
+                f"the function {self.name!r} takes no argument {name!r}; "
+                f"{suggest(name, [*known, *self.parameters()])}"
             )
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -233,7 +235,9 @@ class FunctionMapper(Component):
         for name in self.returns:
             found = {i: getattr(c, name) for i, c in cells.items() if hasattr(c, name)}
             if not found:
-                raise InferenceError(f"{self.name!r} set no attribute {name!r} on any cell, expected by `returns`")
+                raise InferenceError(
+                    f"{self.name!r} set no attribute {name!r} on any cell, expected by `returns`"
+                )
             values = np.array(list(found.values()))
             index = list(found)
             if values.ndim == 1:
@@ -270,8 +274,8 @@ class FunctionMapper(Component):
         if isinstance(result, tuple):
             shown = f"({', '.join(type(r).__name__ for r in result)})"
         raise InferenceError(
-            f"the function {self.name!r} returned {shown}, expected a DataFrame indexed by the keys of `cells`, "
-            "or a pair of it with a DataFrame of posteriors or a dictionary of attributes"
+            f"the function {self.name!r} returned {shown}, expected a DataFrame indexed by the keys of "
+            "`cells`, or a pair of it with a DataFrame of posteriors or a dictionary of attributes"
         )
 
 

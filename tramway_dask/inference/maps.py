@@ -115,7 +115,9 @@ class Maps(Artefact):
         return len(self.table)
 
     def __repr__(self) -> str:
-        lines = [f"Maps: mode {self.mode!r}, {len(self)} cells, features {', '.join(self.features) or 'none'}"]
+        lines = [
+            f"Maps: mode {self.mode!r}, {len(self)} cells, features {', '.join(self.features) or 'none'}"
+        ]
         if self.attrs.get("converged") is False:
             lines.append(f"not converged: {self.attrs.get('message', '')}")
         return "\n".join([*lines, repr(self.table)])

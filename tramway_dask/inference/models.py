@@ -1,8 +1,7 @@
-"""The models D, DD, DF and DV as components of an analyzer's specification."""
+"""The models as components of an analyzer's specification: D, DD, DF, DV and the density."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,191 +9,25 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ..component import Component, boolean, count, non_negative, one_of, optional, positive, setting
-from ..errors import SpecificationError
+from ..component import Component, boolean, non_negative, optional, setting
 from .banded import cell_order
-from .coupled import (
-    PotentialEstimate,
-    PotentialProblem,
-    SmoothProblem,
-    components,
-    solve_potential,
-    solve_smooth,
-)
-from .gradient import Gradient, delta0_penalty, delta1_penalty, grad1, gradient_penalty, time_penalty
+from .coupled import SmoothProblem, solve_smooth
 from .inputs import Inputs, localization_precision
 from .likelihood import Groups, Model
 from .maps import AT_BOUND, Maps, error_column
+from .model import LOST, BaseModel, add_vector, report
+from .potential import DV
 from .uncoupled import Estimate, Profile, lower_bounds, solve
 
 __all__ = ["DD", "DF", "DV", "D", "Density"]
 
-FloatArray = NDArray[np.floating[Any]]
-
-logger = logging.getLogger(__name__)
-
-_DETERMINISTIC = "the optimization is deterministic, and exact to rounding"
-_LOST = {
-    "worker_count": "a map is inferred by one process; workers belong to the environment, a.env.worker_count",
-    "stochastic": _DETERMINISTIC,
-    "superlocal": _DETERMINISTIC,
-    "ls_step_max": _DETERMINISTIC,
-    "low_df_rate": _DETERMINISTIC,
-    "update_timeout": _DETERMINISTIC,
-    "debug": "set `verbose`, or read `maps.attrs`",
-    "compatibility": "set `grad_selection_angle = 0.5` for InferenceMAP's gradient",
-    "cell_sampling": "all cells are inferred at once",
-    "max_cell_count": "all cells are inferred at once",
-    "dilation": "all cells are inferred at once",
-}
-_ROUGHNESS = {None: None, "grad": "grad", "grad1": "grad", "delta": "delta0", "delta0": "delta0", "delta1": "delta1"}
-
-
-def _bound(name: str, value: Any) -> float | bool | None:
-    if value is None or value is False:
-        return value
-    if value is True:
-        raise SpecificationError(f"{name}: expected a number in µm²/s, None or False, got True")
-    if np.isscalar(value) and np.isfinite(value):  # type: ignore[arg-type]
-        return float(value)  # type: ignore[arg-type]
-    raise SpecificationError(f"{name}: expected a number in µm²/s, None or False, got {value!r}")
-
-
-def _start(name: str, value: Any) -> float | FloatArray | None:
-    if value is None:
-        return None
-    array = np.asarray(value, dtype=float)
-    if array.ndim > 1 or not np.isfinite(array).all():
-        raise SpecificationError(f"{name}: expected a finite number or one per inferred cell, got {value!r}")
-    return float(array) if array.ndim == 0 else array
-
-
-def _time_prior(name: str, value: Any) -> Any:
-    if value is None or np.isscalar(value):
-        return None if value is None else non_negative(name, value)
-    pair = tuple(non_negative(name, v) for v in value)
-    if len(pair) != 2:
-        raise SpecificationError(f"{name}: expected a number or a pair (for D, for V), got {value!r}")
-    return pair
+FloatArray = NDArray[Any]
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class _Model(Component):
-    diffusivity_prior: float | None = setting(None, check=optional(non_negative))
-    jeffreys_prior: bool = setting(False, check=boolean)
-    min_diffusivity: float | bool | None = setting(None, check=_bound)
-    max_iter: int | None = setting(None, check=optional(count))
-    ftol: float | None = setting(None, check=optional(positive))
-    gtol: float | None = setting(None, check=optional(positive))
-    max_runtime: float | None = setting(None, check=optional(positive))
-    rgrad: str | None = setting(None, check=one_of(*_ROUGHNESS))
-    grad: str | None = setting(None, check=one_of(None, "grad1"))
-    grad_selection_angle: float | None = setting(None, check=optional(positive))
-    grad_epsilon: float | None = setting(None, check=optional(non_negative))
-    D0: Any = setting(None, check=_start)
-    export_centers: bool = setting(False, check=boolean)
-    verbose: bool = setting(False, check=lambda name, value: boolean(name, bool(value)))
-
-    lost: ClassVar[Mapping[str, str]] = _LOST
-    _mode: ClassVar[str] = ""
-
-    @property
-    def name(self) -> str:
-        """TRamWAy's name of the model."""
-        return self._mode
-
-    @property
-    def epsilon(self) -> float | None:
-        """Alias of `grad_epsilon`, µm."""
-        return self.grad_epsilon
-
-    @epsilon.setter
-    def epsilon(self, value: float | None) -> None:
-        self.grad_epsilon = value
-
-    @property
-    def tol(self) -> float | None:
-        """Alias of `ftol`."""
-        return self.ftol
-
-    @tol.setter
-    def tol(self, value: float | None) -> None:
-        self.ftol = value
-
-    def _roughness_kind(self) -> str:
-        return _ROUGHNESS[self.rgrad] or "grad"
-
-    def _gradient(self, inputs: Inputs) -> Gradient:
-        return grad1(inputs.centers, *inputs.neighbours, **self._cone())
-
-    def _cone(self) -> dict[str, float | None]:
-        angle = 0.9 if self.grad_selection_angle is None else self.grad_selection_angle
-        return {"selection_angle": angle, "epsilon": self.grad_epsilon}
-
-    def _roughness(self, inputs: Inputs, gradient: Gradient | None) -> sp.csr_array:
-        kind = self._roughness_kind()
-        if kind == "delta0":
-            return delta0_penalty(inputs.centers, *inputs.neighbours, inputs.areas)
-        if kind == "delta1":
-            return delta1_penalty(inputs.centers, *inputs.neighbours, inputs.areas, **self._cone())
-        return gradient_penalty(self._gradient(inputs) if gradient is None else gradient, inputs.areas)
-
-    def _options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {"ftol": self.ftol, "max_runtime": self.max_runtime}
-        if self.gtol is not None:
-            options["gtol"] = self.gtol
-        if self.max_iter:
-            options["max_iter"] = self.max_iter
-        return options
-
-    def _first_diffusivity(self, groups: Groups) -> FloatArray:
-        if self.D0 is not None:
-            return _full(self.D0, groups.size, "D0")
-        start = groups.sum(groups.s2) / (2 * groups.dimension * groups.count * groups.dt_mean)
-        return np.maximum(start, 1e-3 * start.mean() + 1e-12)
-
-    def _finish(
-        self, inputs: Inputs, columns: dict[str, FloatArray], attrs: dict[str, Any], sigma: float, began: float
-    ) -> Maps:
-        table = pd.DataFrame(columns, index=pd.Index(inputs.cells, name="cell"))
-        axes = ["x", "y", "z"][: inputs.centers.shape[1]]
-        if self.export_centers:
-            for k, axis in enumerate(axes):
-                table[axis] = inputs.centers[:, k]
-        errors = [c for c in columns if c.endswith(" se")]
-        attrs["undefined_errors"] = int(table[errors].isna().any(axis=1).sum())
-        attrs["priors"] = {
-            k: getattr(self, k) for k in self.parameters() if k.endswith("prior") and getattr(self, k)
-        }
-        maps = Maps(table, self._mode, sigma, time.perf_counter() - began, attrs)
-        maps.parent = inputs.partition
-        if self.verbose:
-            logger.info("%s: %d cells, %s", self._mode, len(table), attrs)
-        return maps
-
-
-def _full(value: float | FloatArray, size: int, name: str) -> FloatArray:
-    array = np.asarray(value, dtype=float)
-    if array.ndim and len(array) != size:
-        raise SpecificationError(f"{name}: expected one value or one per inferred cell ({size}), got {len(array)}")
-    return np.broadcast_to(array, size).astype(float)
-
-
-def _attrs(objective: float, norm: float, iterations: int, converged: bool, message: str) -> dict[str, Any]:
-    return {
-        "objective": objective,
-        "gradient_norm": norm,
-        "iterations": iterations,
-        "converged": converged,
-        "message": message,
-    }
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class _Local(_Model):
+class _Local(BaseModel):
     _kind: ClassVar[Model] = "D"
     _vector: ClassVar[str] = ""
 
@@ -242,10 +75,12 @@ class _Local(_Model):
                 max_iter=self.max_iter,
             )
             message = "converged" if result.converged else "the limit of iterations was reached"
-            attrs = _attrs(result.objective, result.gradient_norm, result.iterations, result.converged, message)
+            attrs = report(
+                result.objective, result.gradient_norm, result.iterations, result.converged, message
+            )
         columns = {"diffusivity": result.diffusivity, error_column("diffusivity"): result.diffusivity_se}
         if result.b is not None and result.b_se is not None:
-            _add_vector(columns, self._vector, result.b, result.b_se)
+            add_vector(columns, self._vector, result.b, result.b_se)
         columns[AT_BOUND] = result.at_bound
         return self._finish(inputs, columns, attrs, sigma, began)
 
@@ -257,13 +92,7 @@ class _Local(_Model):
         bound = lower_bounds(groups, self.min_diffusivity)
         problem = SmoothProblem(profile, penalty, bound, cell_order(*inputs.neighbours))
         result, o = solve_smooth(problem, self._first_diffusivity(groups), **self._options())
-        return result, _attrs(o.objective, o.gradient_norm, o.iterations, o.converged, o.message)
-
-
-def _add_vector(columns: dict[str, FloatArray], name: str, values: FloatArray, errors: FloatArray) -> None:
-    for k, axis in enumerate(["x", "y", "z"][: values.shape[1]]):
-        columns[f"{name} {axis}"] = values[:, k]
-        columns[error_column(f"{name} {axis}")] = errors[:, k]
+        return result, report(o.objective, o.gradient_norm, o.iterations, o.converged, o.message)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -340,163 +169,6 @@ class DF(_Local):
         return self.force_prior
 
 
-_VARIANTS = {
-    "standard": "delta0",
-    "stochastic": "delta0",
-    "semi-stochastic": "delta0",
-    "semi.stochastic": "delta0",
-    "naive": "delta0",
-    "original": "grad",
-}
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class _Potential(_Model):
-    potential_prior: float | None = setting(None, check=optional(non_negative))
-    time_prior: Any = setting(None, check=_time_prior)
-    diffusivity_time_prior: float | None = setting(None, check=optional(non_negative))
-    potential_time_prior: float | None = setting(None, check=optional(non_negative))
-    V0: Any = setting(None, check=_start)
-    allow_negative_potential: bool = setting(True, check=boolean)
-
-
-@dataclass(eq=False, repr=False)
-class DV(_Potential):
-    """Diffusivity (µm²/s), potential (kT) and force (kT/µm); other parameters as for `D`.
-
-    Cells without non-empty neighbour have no gradient and get no row; their number is in
-    ``maps.attrs["isolated_cells"]``. The potential has minimum 0 in each connected component
-    of cells; its standard error is that of the difference to the component's mean. On an axis
-    without neighbour the force is NaN, and counts as 0 in the likelihood.
-
-    Parameters
-    ----------
-    variant : {'standard', 'stochastic', 'semi-stochastic', 'naive', 'original'}
-        TRamWAy's name of the optimization. All find the same optimum here; 'original' measures
-        roughness by gradients, the others by slopes to neighbours (see `rgrad`).
-    start : {None, 'stochastic'}
-        Accepted for TRamWAy's scripts; has no effect.
-    diffusivity_prior, potential_prior : float, optional
-        Weights of the roughness of D and of V.
-    time_prior : float or (float, float), optional
-        Weights of the roughness in time, relative to the spatial ones.
-    diffusivity_time_prior, potential_time_prior : float, optional
-        The same, absolute.
-    V0 : float or array, optional
-        Start of the iteration, kT; by default from the density of points.
-    allow_negative_potential : bool
-        Accepted for TRamWAy's scripts: the potential is only defined up to a constant.
-    """
-
-    variant: str = setting("standard", check=one_of(*_VARIANTS))
-    start: str | None = setting(None, check=one_of(None, "stochastic"))
-
-    _mode: ClassVar[str] = "dv"
-
-    def _roughness_kind(self) -> str:
-        return _ROUGHNESS[self.rgrad] or _VARIANTS[self.variant]
-
-    def infer(self, partition: Any, *, sigma: float | None = None) -> Maps:
-        """Infer the maps of a partition; see `D.infer`.
-
-        ``maps.attrs`` tells whether the iteration converged, and why not. Standard errors are NaN
-        where the data do not determine a value (a potential without prior, for instance).
-        """
-        began = time.perf_counter()
-        sigma = localization_precision(sigma, partition, self.owner)
-        everything = Inputs.of(partition)
-        inputs = everything.connected()
-        isolated = len(everything.cells) - len(inputs.cells)
-        if len(inputs.cells) == 0:
-            attrs = _attrs(0.0, 0.0, 0, True, "no two neighbouring cells hold translocations: no potential")
-            columns = _empty_columns(everything.centers.shape[1])
-        else:
-            groups = Groups(inputs.statistics, sigma)
-            problem = self._problem(inputs, groups)
-            start = np.concatenate([self._first_diffusivity(groups), self._first_potential(inputs, groups)])
-            result = solve_potential(problem, start, **self._options())
-            o = result.optimum
-            attrs = _attrs(o.objective, o.gradient_norm, o.iterations, o.converged, o.message)
-            if not result.exact_errors:
-                attrs["message"] += "; standard errors are approximate: the optimum is not well determined"
-            columns = _potential_columns(result)
-        attrs["isolated_cells"] = isolated
-        attrs["rgrad"] = self._roughness_kind()
-        return self._finish(inputs, columns, attrs, sigma, began)
-
-    def _first_potential(self, inputs: Inputs, groups: Groups) -> FloatArray:
-        if self.V0 is not None:
-            return _full(self.V0, groups.size, "V0")
-        areas = inputs.areas
-        usable = np.isfinite(areas).all() and (areas > 0).all()
-        density = groups.count / areas if usable else groups.count
-        return np.log(density.max()) - np.log(density)
-
-    def _problem(self, inputs: Inputs, groups: Groups) -> PotentialProblem:
-        gradient = self._gradient(inputs)
-        mu, lam = self.diffusivity_prior or 0.0, self.potential_prior or 0.0
-        roughness = self._roughness(inputs, gradient) if mu or lam else None
-        in_d, in_v = (w * roughness if w else None for w in (mu, lam))
-        space = inputs.neighbours
-        links, number = space, components(*space)[1]
-        mu_t, lam_t = self._time_weights(mu, lam)
-        if mu_t or lam_t:
-            indptr, indices, times = inputs.in_time()
-            change = time_penalty(times, indptr, indices)
-            in_d, in_v = _plus(in_d, mu_t, change), _plus(in_v, lam_t, change)
-            links = _union(space, (indptr, indices))
-            number = components(*links)[1] if lam_t else number
-        return PotentialProblem(
-            groups,
-            gradient,
-            diffusivity_penalty=in_d,
-            potential_penalty=in_v,
-            bound=lower_bounds(groups, self.min_diffusivity),
-            component=number,
-            rank=cell_order(*links),
-            jeffreys_prior=self.jeffreys_prior,
-        )
-
-    def _time_weights(self, mu: float, lam: float) -> tuple[float, float]:
-        prior = self.time_prior
-        relative = prior if isinstance(prior, tuple) else (prior or 0.0, prior or 0.0)
-        mu_t, lam_t = self.diffusivity_time_prior, self.potential_time_prior
-        return relative[0] * mu if mu_t is None else mu_t, relative[1] * lam if lam_t is None else lam_t
-
-
-def _plus(penalty: sp.csr_array | None, weight: float, other: sp.csr_array) -> sp.csr_array | None:
-    if not weight:
-        return penalty
-    return weight * other if penalty is None else penalty + weight * other
-
-
-def _union(a: tuple[Any, Any], b: tuple[Any, Any]) -> tuple[Any, Any]:
-    m = len(a[0]) - 1
-    graphs = [sp.csr_array((np.ones(len(i)), i, p), shape=(m, m)) for p, i in (a, b)]
-    total = sp.csr_array(graphs[0] + graphs[1])
-    return total.indptr, total.indices
-
-
-def _potential_columns(result: PotentialEstimate) -> dict[str, FloatArray]:
-    columns = {
-        "diffusivity": result.diffusivity,
-        error_column("diffusivity"): result.diffusivity_se,
-        "potential": result.potential,
-        error_column("potential"): result.potential_se,
-    }
-    _add_vector(columns, "force", result.force, result.force_se)
-    columns[AT_BOUND] = result.at_bound
-    return columns
-
-
-def _empty_columns(dimension: int) -> dict[str, FloatArray]:
-    empty = np.zeros(0)
-    columns = {"diffusivity": empty, "diffusivity se": empty, "potential": empty, "potential se": empty}
-    _add_vector(columns, "force", np.zeros((0, dimension)), np.zeros((0, dimension)))
-    columns[AT_BOUND] = np.zeros(0, dtype=bool)
-    return columns
-
-
 @dataclass(eq=False, repr=False)
 class Density(Component):
     """Number of translocations per unit of area (µm⁻ᵈ) in each non-empty cell.
@@ -514,7 +186,7 @@ class Density(Component):
         "trust_volume": "areas are always those of the cells clipped to the region",
         "min_volume": "areas are always those of the cells clipped to the region",
         "volume": "areas are always those of the cells clipped to the region",
-        "worker_count": _LOST["worker_count"],
+        "worker_count": LOST["worker_count"],
     }
 
     @property

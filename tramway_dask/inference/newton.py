@@ -17,8 +17,8 @@ from .banded import BandPattern
 
 __all__ = ["Optimum", "Problem", "minimize"]
 
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[Any]
+BoolArray = NDArray[Any]
 
 # relative to the diagonal: keeps directions that the data do not determine from moving
 _RIDGE = 1e-9
@@ -75,12 +75,13 @@ class Optimum:
 
 
 def _near_bound(problem: Problem, x: FloatArray) -> BoolArray:
-    bound = problem.bound
-    with np.errstate(invalid="ignore"):
-        return x[: problem.cells] - bound <= 1e-9 * np.abs(bound) + 1e-15
+    bound = np.where(np.isfinite(problem.bound), problem.bound, -1e300)
+    return x[: problem.cells] - bound <= np.where(bound > -1e300, 1e-9 * np.abs(bound) + 1e-15, -1.0)
 
 
-def regular(pattern: BandPattern, band: FloatArray, pinned: FloatArray, fixed: BoolArray, ridge: float) -> FloatArray:
+def regular(
+    pattern: BandPattern, band: FloatArray, pinned: FloatArray, fixed: BoolArray, ridge: float
+) -> FloatArray:
     """Return the band with pinned gauges, fixed unknowns and a relative ridge on its diagonal."""
     diagonal = pattern.diagonal(band)
     typical = np.abs(diagonal).max(initial=0.0) or 1.0
@@ -118,7 +119,7 @@ def _search(
     problem: Problem, x: FloatArray, value: float, gradient: FloatArray, step: FloatArray
 ) -> FloatArray | None:
     m = problem.cells
-    floor = np.maximum(problem.bound, problem.infimum + 0.1 * (x[:m] - problem.infimum))
+    floor = np.maximum(problem.bound, problem.infimum + 0.01 * (x[:m] - problem.infimum))
     length = 1.0
     noise = 1e-13 * abs(value)
     for _ in range(40):
@@ -158,7 +159,8 @@ def minimize(
     began = time.perf_counter()
     x = np.array(x0, dtype=float)
     m = problem.cells
-    x[:m] = np.maximum(x[:m], problem.bound)
+    inside = problem.infimum + 1e-9 * np.abs(problem.infimum) + 1e-12
+    x[:m] = np.maximum(x[:m], np.maximum(problem.bound, inside))
     message, converged, iteration = "the limit of iterations was reached", False, 0
     norm = np.inf
     value, gradient, state = problem.derivatives(x)

@@ -17,8 +17,8 @@ from ..errors import InferenceError
 
 __all__ = ["CellStatistics", "cell_statistics", "merge"]
 
-FloatArray = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
+FloatArray = NDArray[Any]
+IntArray = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +73,7 @@ class CellStatistics:
         )
 
 
-def cell_statistics(
-    dr: FloatArray, dt: FloatArray, indptr: IntArray, indices: IntArray
-) -> CellStatistics:
+def cell_statistics(dr: FloatArray, dt: FloatArray, indptr: IntArray, indices: IntArray) -> CellStatistics:
     """Reduce translocations to sums per (cell, distinct Δt).
 
     Time steps closer to each other than min(1 µs, a thousandth of the shortest one) count
@@ -130,8 +128,10 @@ def merge(a: CellStatistics, b: CellStatistics) -> CellStatistics:
         )
     if a.cell.size + b.cell.size == 0:
         return a
-    parts = [np.concatenate([getattr(a, k), getattr(b, k)]) for k in ("cell", "dt", "n", "s1", "s2")]
-    return _sums(*parts, a.number_of_cells)
+    cell, dt, n, s1, s2 = (
+        np.concatenate([getattr(a, k), getattr(b, k)]) for k in ("cell", "dt", "n", "s1", "s2")
+    )
+    return _sums(cell, dt, n, s1, s2, a.number_of_cells)
 
 
 def _checked(dr: FloatArray, dt: FloatArray, rows: IntArray) -> tuple[FloatArray, FloatArray]:

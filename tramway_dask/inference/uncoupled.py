@@ -18,8 +18,8 @@ from .likelihood import Groups, Model, jeffreys
 
 __all__ = ["Estimate", "Profile", "lower_bounds", "solve"]
 
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[Any]
+BoolArray = NDArray[Any]
 
 _SMALLEST_VARIANCE = 1e-16
 
@@ -64,7 +64,12 @@ class Profile:
     """
 
     def __init__(
-        self, groups: Groups, model: Model, *, jeffreys_prior: bool = False, amplitude: FloatArray | None = None
+        self,
+        groups: Groups,
+        model: Model,
+        *,
+        jeffreys_prior: bool = False,
+        amplitude: FloatArray | None = None,
     ) -> None:
         self.groups, self.model, self.jeffreys_prior = groups, model, jeffreys_prior
         self.amplitude = amplitude
@@ -123,9 +128,7 @@ class Profile:
             value, d1, d2 = value + j0, d1 + j1, d2 + j2
         return Point(value, d1, d2, t.fisher, b, curvature, t.db)
 
-    def errors(
-        self, diffusivity: FloatArray, variance: FloatArray
-    ) -> FloatArray | None:
+    def errors(self, diffusivity: FloatArray, variance: FloatArray) -> FloatArray | None:
         """Return the standard errors (m, d) of drift or force, given the variances (m,) of D."""
         if self.model == "D":
             return None

@@ -28,7 +28,9 @@ def as_translocations(points: Any) -> Any:
     """
     if isinstance(points, pd.DataFrame) and {"n", "t"} <= set(points.columns):
         deltas = [f"d{c}" for c in (*"xyz", "t") if c in points.columns]
-        if set(deltas) <= set(points.columns) and all(points[c].notna().all() for c in deltas):
+        if set(deltas) <= set(points.columns) and not any(
+            np.isnan(points[c].to_numpy(dtype=float)).any() for c in deltas
+        ):
             return points
         from ..spt_data.tables import translocations
 

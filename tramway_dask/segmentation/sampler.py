@@ -62,6 +62,14 @@ class BaseSampler(Component):
     def _bounds(self) -> tuple[int | None, int | None]:
         return None, None
 
+    def from_voronoi(self) -> Component:
+        """Let a `VoronoiSampler` take the place of this one in the analyzer, and return it."""
+        return self.become(VoronoiSampler())
+
+    def from_nearest_neighbors(self, knn: Any) -> Component:
+        """Let a `Knn` take the place of this one in the analyzer, and return it."""
+        return self.become(Knn(knn))
+
     def sample(self, df: Any, segmentation: Any = None) -> Partition:
         """Assign translocations to cells.
 

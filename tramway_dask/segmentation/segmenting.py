@@ -13,7 +13,7 @@ from .assignment import assign
 from .calibration import as_translocations, support_box
 from .lattice import TimeLattice
 from .partition import Partition
-from .tessellation import SPACE, Tessellation
+from .tessellation import SPACE, Tessellation, coordinates
 from .tesseller import from_callable
 
 __all__ = ["sample", "segment"]
@@ -82,7 +82,7 @@ def _sampled(
         raise SegmentationError("time segments need translocations with a column 't' (s)")
     if sampler is None:
         times = points["t"].to_numpy() if "t" in points.columns else None
-        indptr, indices = assign(points[space].to_numpy(dtype=float), times, lattice)
+        indptr, indices = assign(coordinates(points), times, lattice)
     else:
         indptr, indices = sampler.assign(points, lattice)
     attrs = points.attrs

@@ -31,7 +31,7 @@ def coordinates(points: Any) -> np.ndarray:
     """
     if isinstance(points, pd.DataFrame):
         columns = [c for c in SPACE if c in points.columns]
-        return points[columns].to_numpy(dtype=float)
+        return np.column_stack([points[c].to_numpy(dtype=float) for c in columns])
     return np.asarray(points, dtype=float)
 
 

@@ -238,6 +238,10 @@ class Time(Component):
         """
         return tessellation
 
+    def from_sliding_window(self, *window: Any, **settings: Any) -> Component:
+        """Let a `SlidingWindow` take the place of this one in the analyzer, and return it."""
+        return self.become(SlidingWindow(*window, **settings))
+
     def n_time_segments(self, sampling: Any) -> int:
         """Return the number of time segments of a sampling."""
         return n_time_segments(sampling)
@@ -390,11 +394,5 @@ class SlidingWindow(Time):
 def from_sliding_window(
     duration: float | None = None, shift: float | None = None, start_time: float | str | None = None
 ) -> SlidingWindow:
-    """Return a `SlidingWindow`.
-
-    Parameters
-    ----------
-    duration, shift : float, s
-    start_time : float, s, or 'sync', optional
-    """
+    """Return a `SlidingWindow`, from its parameters."""
     return SlidingWindow(duration, shift, start_time)

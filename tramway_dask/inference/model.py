@@ -1,0 +1,200 @@
+"""What the models share: their parameters, and how they make maps of arrays."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from ..component import Component, boolean, count, non_negative, one_of, optional, positive, setting
+from ..errors import SpecificationError
+from .gradient import Gradient, delta0_penalty, delta1_penalty, grad1, gradient_penalty
+from .inputs import Inputs
+from .likelihood import Groups
+from .maps import Maps, error_column
+
+__all__ = ["LOST", "ROUGHNESS", "BaseModel", "add_vector", "full", "report", "start_values"]
+
+FloatArray = NDArray[Any]
+
+logger = logging.getLogger(__name__)
+
+_DETERMINISTIC = "the optimization is deterministic, and exact to rounding"
+LOST = {
+    "worker_count": "a map is inferred by one process; workers belong to the environment, a.env.worker_count",
+    "stochastic": _DETERMINISTIC,
+    "superlocal": _DETERMINISTIC,
+    "ls_step_max": _DETERMINISTIC,
+    "low_df_rate": _DETERMINISTIC,
+    "update_timeout": _DETERMINISTIC,
+    "debug": "set `verbose`, or read `maps.attrs`",
+    "compatibility": "set `grad_selection_angle = 0.5` for InferenceMAP's gradient",
+    "cell_sampling": "all cells are inferred at once",
+    "max_cell_count": "all cells are inferred at once",
+    "dilation": "all cells are inferred at once",
+}
+ROUGHNESS = {
+    None: None,
+    "grad": "grad",
+    "grad1": "grad",
+    "delta": "delta0",
+    "delta0": "delta0",
+    "delta1": "delta1",
+}
+
+
+def _bound(name: str, value: Any) -> float | bool | None:
+    if value is None or value is False:
+        return value
+    if value is True:
+        raise SpecificationError(f"{name}: expected a number in µm²/s, None or False, got True")
+    if np.isscalar(value) and np.isfinite(value):
+        return float(value)  # type: ignore[arg-type]
+    raise SpecificationError(f"{name}: expected a number in µm²/s, None or False, got {value!r}")
+
+
+def start_values(name: str, value: Any) -> float | FloatArray | None:
+    """Accept None, a number, or an array of finite numbers."""
+    if value is None:
+        return None
+    array = np.asarray(value, dtype=float)
+    if array.ndim > 1 or not np.isfinite(array).all():
+        raise SpecificationError(f"{name}: expected a finite number or one per inferred cell, got {value!r}")
+    return float(array) if array.ndim == 0 else array
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class BaseModel(Component):
+    """Parameters common to D, DD, DF and DV; see `D`."""
+
+    diffusivity_prior: float | None = setting(None, check=optional(non_negative))
+    jeffreys_prior: bool = setting(False, check=boolean)
+    min_diffusivity: float | bool | None = setting(None, check=_bound)
+    max_iter: int | None = setting(None, check=optional(count))
+    ftol: float | None = setting(None, check=optional(positive))
+    gtol: float | None = setting(None, check=optional(positive))
+    max_runtime: float | None = setting(None, check=optional(positive))
+    rgrad: str | None = setting(None, check=one_of(*ROUGHNESS))
+    grad: str | None = setting(None, check=one_of(None, "grad1"))
+    grad_selection_angle: float | None = setting(None, check=optional(positive))
+    grad_epsilon: float | None = setting(None, check=optional(non_negative))
+    D0: Any = setting(None, check=start_values)
+    export_centers: bool = setting(False, check=boolean)
+    verbose: bool = setting(False, check=lambda name, value: boolean(name, bool(value)))
+
+    lost: ClassVar[Mapping[str, str]] = LOST
+    _mode: ClassVar[str] = ""
+
+    @property
+    def name(self) -> str:
+        """TRamWAy's name of the model."""
+        return self._mode
+
+    @property
+    def epsilon(self) -> float | None:
+        """Alias of `grad_epsilon`, µm."""
+        return self.grad_epsilon
+
+    @epsilon.setter
+    def epsilon(self, value: float | None) -> None:
+        self.grad_epsilon = value
+
+    @property
+    def tol(self) -> float | None:
+        """Alias of `ftol`."""
+        return self.ftol
+
+    @tol.setter
+    def tol(self, value: float | None) -> None:
+        self.ftol = value
+
+    def _roughness_kind(self) -> str:
+        return ROUGHNESS[self.rgrad] or "grad"
+
+    def _gradient(self, inputs: Inputs) -> Gradient:
+        return grad1(inputs.centers, *inputs.neighbours, **self._cone())
+
+    def _cone(self) -> dict[str, Any]:
+        angle = 0.9 if self.grad_selection_angle is None else self.grad_selection_angle
+        return {"selection_angle": angle, "epsilon": self.grad_epsilon}
+
+    def _roughness(self, inputs: Inputs, gradient: Gradient | None) -> sp.csr_array:
+        kind = self._roughness_kind()
+        if kind == "delta0":
+            return delta0_penalty(inputs.centers, *inputs.neighbours, inputs.areas)
+        if kind == "delta1":
+            return delta1_penalty(inputs.centers, *inputs.neighbours, inputs.areas, **self._cone())
+        return gradient_penalty(self._gradient(inputs) if gradient is None else gradient, inputs.areas)
+
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {"ftol": self.ftol, "max_runtime": self.max_runtime}
+        if self.gtol is not None:
+            options["gtol"] = self.gtol
+        if self.max_iter:
+            options["max_iter"] = self.max_iter
+        return options
+
+    def _first_diffusivity(self, groups: Groups) -> FloatArray:
+        if self.D0 is not None:
+            return full(self.D0, groups.size, "D0")
+        start = groups.sum(groups.s2) / (2 * groups.dimension * groups.count * groups.dt_mean)
+        return np.maximum(start, 1e-3 * start.mean() + 1e-12)
+
+    def _finish(
+        self,
+        inputs: Inputs,
+        columns: dict[str, FloatArray],
+        attrs: dict[str, Any],
+        sigma: float,
+        began: float,
+    ) -> Maps:
+        table = pd.DataFrame(columns, index=pd.Index(inputs.cells, name="cell"))
+        axes = ["x", "y", "z"][: inputs.centers.shape[1]]
+        if self.export_centers:
+            for k, axis in enumerate(axes):
+                table[axis] = inputs.centers[:, k]
+        undefined = [np.isnan(v) for c, v in columns.items() if c.endswith(" se")]
+        attrs["undefined_errors"] = int(np.count_nonzero(np.logical_or.reduce(undefined)))
+        attrs["priors"] = {
+            k: getattr(self, k) for k in self.parameters() if k.endswith("prior") and getattr(self, k)
+        }
+        maps = Maps(table, self._mode, sigma, time.perf_counter() - began, attrs)
+        maps.parent = inputs.partition
+        if self.verbose:
+            logger.info("%s: %d cells, %s", self._mode, len(table), attrs)
+        return maps
+
+
+def full(value: float | FloatArray, size: int, name: str) -> FloatArray:
+    """Return one value per cell, of one value or of as many as there are cells."""
+    array = np.asarray(value, dtype=float)
+    if array.ndim and len(array) != size:
+        raise SpecificationError(
+            f"{name}: expected one value or one per inferred cell ({size}), got {len(array)}"
+        )
+    return np.broadcast_to(array, size).astype(float)
+
+
+def report(objective: float, norm: float, iterations: int, converged: bool, message: str) -> dict[str, Any]:
+    """Return the attributes of maps that tell how the inference went."""
+    return {
+        "objective": objective,
+        "gradient_norm": norm,
+        "iterations": iterations,
+        "converged": converged,
+        "message": message,
+    }
+
+
+def add_vector(columns: dict[str, FloatArray], name: str, values: FloatArray, errors: FloatArray) -> None:
+    """Add the columns of a vector and of its standard errors."""
+    for k, axis in enumerate(["x", "y", "z"][: values.shape[1]]):
+        columns[f"{name} {axis}"] = values[:, k]
+        columns[error_column(f"{name} {axis}")] = errors[:, k]
