@@ -142,7 +142,7 @@ class Source:
                 table = check_trajectories(table, self.name)
         else:
             options = dict(self.options)
-            if self._frame_interval is not None:
+            if self._frame_interval is not None and self.reader != "rwa":  # in s already
                 options.setdefault("dt", self._frame_interval)
             table = _reader(self.reader)(self.path, **options)
         if self._reset_origin is not None:

@@ -281,7 +281,7 @@ def whole(values: np.ndarray, where: str) -> np.ndarray:
     """
     if values.dtype.kind in "iu":
         return values.astype(np.int64)
-    broken = values != np.floor(values)
+    broken = (values != np.floor(values)) | (np.abs(values) >= 2.0**63)
     if broken.any():
         row = int(np.argmax(broken))
         raise DataError(

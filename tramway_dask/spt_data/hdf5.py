@@ -1,0 +1,135 @@
+"""HDF5 files, read with care.
+
+Nothing outside the file is opened (external links, external or virtual storage),
+nothing in it is executed (no pickles), and sizes that the file cannot hold are
+not believed. What h5py finds broken is a `DataError`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, MissingDependencyError
+
+__all__ = ["SIGNATURE", "child", "has", "native", "numbers", "open_hdf5", "raw"]
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+# DEFLATE shrinks data 1032 times at most
+_LARGEST_RATIO = 1100
+
+_BROKEN = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+@contextlib.contextmanager
+def open_hdf5(path: Path, extra: str) -> Iterator[Any]:
+    """Open a file for reading.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    extra : str
+        Optional dependencies of this package that include h5py.
+
+    Yields
+    ------
+    h5py.File
+
+    Raises
+    ------
+    DataError
+        If the file is no HDF5 file, or is found to be truncated or corrupt while it is open.
+    MissingDependencyError
+        If h5py is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{path} is an HDF5 file, and h5py is needed to read it: "
+            f'pip install "tramway_dask[{extra}]" (or h5py)'
+        ) from error
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except DataError:
+        raise
+    except _BROKEN as error:
+        raise DataError(f"not a complete HDF5 file; it is truncated or corrupt ({error})") from error
+
+
+def has(group: Any, name: str) -> bool:
+    """Tell whether a group has a member of a given name, wherever it leads."""
+    # h5py's own `in` opens what external links point to
+    return "/" not in name and group.id.links.exists(name.encode())
+
+
+def child(group: Any, name: str) -> Any:
+    """Return the group or dataset of a given name, if it is in the same file.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it is a link to elsewhere.
+    """
+    import h5py
+
+    if not has(group, name):
+        raise DataError(f"no {name!r} in {group.name!r}")
+    if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
+        raise DataError(f"{name!r} in {group.name!r} is a link to elsewhere; such links are not followed")
+    return group[name]
+
+
+def raw(dataset: Any) -> np.ndarray:
+    """Return the values of a dataset as they are stored.
+
+    Raises
+    ------
+    DataError
+        If it is no dataset, is stored outside the file, or is larger than the file can hold.
+    """
+    import h5py
+
+    if not isinstance(dataset, h5py.Dataset):
+        raise DataError(f"{dataset.name!r} is not an array")
+    if dataset.external or dataset.is_virtual:
+        raise DataError(f"{dataset.name!r} is stored in another file; such files are not followed")
+    if dataset.shape is None:
+        raise DataError(f"{dataset.name!r} is empty")
+    if dataset.nbytes > _LARGEST_RATIO * dataset.file.id.get_filesize():
+        raise DataError(f"{dataset.name!r} pretends to be larger than the file; the file is corrupt")
+    return np.asarray(dataset[()])
+
+
+def numbers(dataset: Any) -> np.ndarray:
+    """Return the values of a dataset of real numbers or truth values, in native byte order.
+
+    Raises
+    ------
+    DataError
+        As `raw`, or if the values are not numbers.
+    """
+    if getattr(dataset, "dtype", np.dtype(float)).kind not in "biuf":
+        raise DataError(f"{dataset.name!r} does not hold numbers")
+    return native(raw(dataset))
+
+
+def native(values: np.ndarray) -> np.ndarray:
+    """Return the array in the byte order of this machine, which pandas needs."""
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
