@@ -147,14 +147,6 @@ def test_iteration_over_segments():
     with pytest.raises(SegmentationError, match="no time segment 9"):
         list(window.as_time_segments(partition, index=9))
 
-    class Analyzer:
-        _segment_filter = 2
-
-    analyzer = Analyzer()
-    bound = SlidingWindow(20).bind(analyzer)
-    assert [k for k, _, _ in bound.as_time_segments(partition, return_index=True)] == [2]
-    assert list(bound.as_time_segments(partition, index=1)) == []
-
 
 def test_without_windows_there_is_one_segment():
     df = table()

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ..component import Component, one_of, optional, setting
 from ..errors import InferenceError, SpecificationError, UnknownAttributeError, suggest
+from .base import Mapper
 from .cells import Cells
 from .inputs import localization_precision
 from .maps import Maps
@@ -114,7 +115,7 @@ def _mapping(name: str, value: Any) -> dict[str, Any]:
 
 
 @dataclass(eq=False, repr=False)
-class FunctionMapper(Component):
+class FunctionMapper(Mapper):
     """A mapper made of a function.
 
     The function is called as ``function(cells, **options)``, where `cells` is a `Cells`

@@ -13,8 +13,9 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from ..component import Component, boolean, count, non_negative, one_of, optional, positive, setting
+from ..component import boolean, count, non_negative, one_of, optional, positive, setting
 from ..errors import SpecificationError
+from .base import Mapper
 from .gradient import Gradient, delta0_penalty, delta1_penalty, grad1, gradient_penalty
 from .inputs import Inputs
 from .likelihood import Groups
@@ -71,7 +72,7 @@ def start_values(name: str, value: Any) -> float | FloatArray | None:
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class BaseModel(Component):
+class BaseModel(Mapper):
     """Parameters common to D, DD, DF and DV; see `D`."""
 
     diffusivity_prior: float | None = setting(None, check=optional(non_negative))

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..component import Component, boolean, non_negative, optional, setting
+from ..component import boolean, non_negative, optional, setting
 from .banded import cell_order
+from .base import Mapper
 from .coupled import SmoothProblem, solve_smooth
 from .inputs import Inputs, localization_precision
 from .likelihood import Groups, Model
@@ -170,7 +171,7 @@ class DF(_Local):
 
 
 @dataclass(eq=False, repr=False)
-class Density(Component):
+class Density(Mapper):
     """Number of translocations per unit of area (µm⁻ᵈ) in each non-empty cell.
 
     Parameters

@@ -271,6 +271,18 @@ class Tesseller(Component):
         tessellation = self._grow(points, support)
         return self._post_process(tessellation, points)
 
+    def from_plugin(self, name: str, **parameters: Any) -> Any:
+        """Put another tesseller in the place of this one; see `tesseller.from_plugin`."""
+        from .tesseller import from_plugin
+
+        return self.become(from_plugin(name, **parameters))
+
+    def from_callable(self, tesseller: Any) -> Any:
+        """Put another tesseller in the place of this one; see `tesseller.from_callable`."""
+        from .tesseller import from_callable
+
+        return self.become(from_callable(tesseller))
+
     def _post_process(self, tessellation: Tessellation, points: Any) -> Tessellation:
         merger = self.post_processing
         process: Callable[..., Any] | None = getattr(merger, "post_process", merger)

@@ -214,14 +214,7 @@ def combine_segments(label: str, sampling: Any, commit: bool = True, permissive:
 
 @dataclass(eq=False, repr=False)
 class Time(Component):
-    """No time segmentation: a single segment that holds everything.
-
-    Notes
-    -----
-    In a pipeline whose granularity is the time segment, the analyzer that a component
-    belongs to has an attribute ``_segment_filter``, the index of the segment that is the
-    unit of work: `as_time_segments` then yields that segment only.
-    """
+    """No time segmentation: a single segment that holds everything."""
 
     def segment(self, points: Any, tessellation: Tessellation) -> Tessellation | TimeLattice:
         """Combine the spatial cells with the time segments of the data.
@@ -273,10 +266,6 @@ class Time(Component):
         return_times: bool = True,
     ) -> Iterator[Any]:
         """Iterate over the time segments of a sampling; see `time.as_time_segments`."""
-        only = getattr(self.owner, "_segment_filter", None)
-        if only is not None:
-            wanted = set(_chosen(n_time_segments(sampling), index))
-            index = [k for k in _chosen(n_time_segments(sampling), only) if k in wanted]
         return as_time_segments(sampling, maps, index, return_index, return_times)
 
     def segment_label(self, map_label: Any, times: Any, sampling: Any = None) -> str:
