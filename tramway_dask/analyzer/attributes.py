@@ -16,6 +16,7 @@ class _Unset:
 
     _kind = ""
     _example = ""
+    _analyzer: Any
 
     def __init__(self, analyzer: Any) -> None:
         object.__setattr__(self, "_analyzer", analyzer)
@@ -26,7 +27,9 @@ class _Unset:
         return False
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise UnknownAttributeError(f"no {self._kind} is chosen yet: choose one first, as in `{self._example}`")
+        raise UnknownAttributeError(
+            f"no {self._kind} is chosen yet: choose one first, as in `{self._example}`"
+        )
 
     def __repr__(self) -> str:
         return f"(no {self._kind}: choose one, as in `{self._example}`)"
@@ -76,25 +79,41 @@ class Plots:
         """Plot maps, a partition or tessellation, or trajectories; see `tramway_dask.plot`."""
         from .. import plot
 
-        axes = options.pop("axes", None)
-        if axes is not None:
-            options["ax"] = axes
-        for ignored in ("unit", "aspect", "interior_contour"):
-            options.pop(ignored, None)
-        draw = {"mapper": plot.map, "tesseller": plot.cells, "spt_data": plot.trajectories}[self._about]
-        if "logscale" in options:
-            options["log"] = options.pop("logscale")
-        return draw(thing, *args, **options)
+        draw: Any = {"mapper": plot.map, "tesseller": plot.cells, "spt_data": plot.trajectories}[self._about]
+        return draw(thing, *args, **_translated(options))
 
     def plot_cell_indices(self, thing: Any, **options: Any) -> Any:
         """Plot cells with their numbers."""
         from .. import plot
 
-        axes = options.pop("axes", None)
-        return plot.cells(thing, indices=True, **({} if axes is None else {"ax": axes}), **options)
+        return plot.cells(thing, **{"locations": False, "indices": True, **_translated(options)})
 
     def animate(self, *args: Any, **options: Any) -> Any:
         """Animate maps over time segments; see `tramway_dask.plot.animate`."""
         from .. import plot
 
-        return plot.animate(*args, **options)
+        if self._about != "mapper":
+            raise SpecificationError("only maps can be animated: use `a.mapper.mpl.animate`")
+        if args and hasattr(args[0], "savefig"):
+            options["figure"], *args = args  # type: ignore[assignment]
+        return plot.animate(*args, **_translated(options))
+
+
+def _translated(options: dict[str, Any]) -> dict[str, Any]:
+    """Return TRamWAy's options by their names here; those of its looks are dropped."""
+    taken = {
+        k: v for k, v in options.items() if k not in ("unit", "aspect", "interior_contour", "composable")
+    }
+    for theirs, ours in (("axes", "ax"), ("logscale", "log"), ("colormap", "cmap"), ("clabel", "label")):
+        if theirs in taken:
+            value = taken.pop(theirs)
+            taken[ours] = bool(value) if ours == "log" else value
+    taken.pop("voronoi_options", None)
+    if "delaunay_options" in taken:
+        taken["adjacency"] = taken.pop("delaunay_options") is not None
+    if "location_options" in taken:
+        options_of_dots = taken.pop("location_options")
+        taken.setdefault("locations", options_of_dots is not None)
+    if isinstance(taken.get("overlay_locations"), dict):
+        taken["overlay_locations"] = True
+    return taken

@@ -1,0 +1,178 @@
+"""Cells in colours, arrows and points, put into axes that exist."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .mosaic import Mosaic
+from .quantities import Colors, Quantity
+
+__all__ = ["blank_cells", "paint", "paint_arrows", "paint_points"]
+
+MANY = 4000  # beyond, hatching is slow and outlines in a PDF are heavy
+MOST_ARROWS = 900
+
+
+def paint(ax: Any, mosaic: Mosaic, shown: Quantity, colors: Colors, *, alpha: float | None = None) -> Any:
+    """Draw one polygon per cell that has a value, and mark those that have none.
+
+    In 3-D, and where outlines are not known, centers are drawn as dots.
+
+    Returns
+    -------
+    ScalarMappable
+    """
+    from matplotlib.collections import PolyCollection
+
+    values = shown.values
+    usable = np.isfinite(values)
+    if not hasattr(colors.norm, "linthresh") and type(colors.norm).__name__ == "LogNorm":
+        usable &= np.nan_to_num(values) > 0
+    cells = mosaic.outlined
+    if not len(cells):
+        return _dots(ax, mosaic, np.where(usable, values, np.nan), colors, alpha)
+    filled, blank = cells[usable[cells]], cells[~usable[cells]]
+    blank_cells(ax, mosaic, blank)
+    drawn = PolyCollection(
+        mosaic.polygons(filled),
+        array=values[filled],
+        cmap=colors.cmap,
+        norm=colors.norm,
+        edgecolors="face",
+        linewidths=0.3,
+        alpha=alpha,
+        rasterized=len(filled) > MANY,
+        zorder=1,
+    )
+    ax.add_collection(drawn, autolim=False)
+    return drawn
+
+
+def _dots(ax: Any, mosaic: Mosaic, values: np.ndarray, colors: Colors, alpha: float | None) -> Any:
+    size = float(np.clip(12000 / max(len(mosaic), 1), 3, 80))
+    x, y = mosaic.centers[:, 0], mosaic.centers[:, 1]
+    known = np.isfinite(values)
+    ax.scatter(x[~known], y[~known], s=size * 0.5, facecolors="none", edgecolors="0.75", linewidths=0.5)
+    return ax.scatter(
+        x[known],
+        y[known],
+        c=values[known],
+        s=size,
+        cmap=colors.cmap,
+        norm=colors.norm,
+        alpha=alpha,
+        linewidths=0,
+        rasterized=len(values) > MANY,
+    )
+
+
+def blank_cells(ax: Any, mosaic: Mosaic, cells: np.ndarray) -> None:
+    """Hatch cells in light grey."""
+    from matplotlib.collections import PolyCollection
+
+    if not len(cells):
+        return
+    style: dict[str, Any] = {"facecolors": "0.97", "edgecolors": "0.85", "linewidths": 0.3}
+    if len(cells) <= MANY:
+        style |= {"hatch": "////", "hatch_linewidth": 0.4} if _hatch_width() else {"hatch": "////"}
+    ax.add_collection(
+        PolyCollection(mosaic.polygons(cells), zorder=0.5, rasterized=len(cells) > MANY, **style),
+        autolim=False,
+    )
+
+
+def _hatch_width() -> bool:
+    from matplotlib.collections import Collection
+
+    return hasattr(Collection, "set_hatch_linewidth")
+
+
+def paint_arrows(ax: Any, mosaic: Mosaic, shown: Quantity, *, longest: float | None = None) -> Any:
+    """Draw vectors as arrows at the centers of their cells.
+
+    The longest arrow is about as long as cells are wide; where there are very many, one arrow
+    stands for the mean over neighbouring cells.
+
+    Parameters
+    ----------
+    ax : Axes
+    mosaic : Mosaic
+    shown : Quantity
+    longest : float, optional
+        Amplitude that gets the full length; default: the 90 % quantile.
+
+    Returns
+    -------
+    Quiver or None
+        None if there is no vector.
+    """
+    if shown.vectors is None:
+        return None
+    kept = np.isfinite(shown.vectors).all(axis=1)
+    places, vectors = mosaic.centers[kept, :2], shown.vectors[kept]
+    amplitude = np.hypot(*vectors.T)
+    if not len(places) or not amplitude.max() > 0:
+        return None
+    covered = np.ptp(mosaic.extent, axis=0).prod()
+    areas = mosaic.areas[kept] if mosaic.dimension == 2 else np.empty(0)
+    areas = areas[np.isfinite(areas) & (areas > 0)]
+    step = float(np.sqrt(np.median(areas) if len(areas) else covered / len(places)))
+    if len(places) > MOST_ARROWS:
+        step *= float(np.sqrt(len(places) / MOST_ARROWS))
+        places, vectors = _means(places, vectors, step)
+        amplitude = np.hypot(*vectors.T)
+    full = longest if longest else float(np.quantile(amplitude, 0.9)) or float(amplitude.max())
+    reduced = vectors * np.minimum(1, full / np.maximum(amplitude, 1e-300))[:, None] / full
+    return ax.quiver(
+        *places.T,
+        *(reduced * step * 0.95).T,
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        units="xy",
+        width=step * 0.07,
+        headwidth=4,
+        headlength=4,
+        headaxislength=3.6,
+        minlength=0.5,
+        pivot="mid",
+        color="white",
+        edgecolor="black",
+        linewidth=0.35,
+        zorder=3,
+    )
+
+
+def _means(places: np.ndarray, vectors: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    box = np.floor((places - places.min(axis=0)) / step).astype(int)
+    _, group, size = np.unique(box, axis=0, return_inverse=True, return_counts=True)
+    group = group.reshape(-1)
+
+    def mean(columns: np.ndarray) -> np.ndarray:
+        return np.column_stack([np.bincount(group, weights=c) for c in columns.T]) / size[:, None]
+
+    return mean(places), mean(vectors)
+
+
+def paint_points(ax: Any, points: np.ndarray, *, color: str = "black", alpha: float | None = None) -> Any:
+    """Draw localizations as small dots, fainter the more there are.
+
+    Parameters
+    ----------
+    ax : Axes
+    points : ndarray (N, d), µm
+    """
+    count = max(len(points), 1)
+    faint = float(np.clip(30 / np.sqrt(count), 0.04, 0.8)) if alpha is None else alpha
+    return ax.scatter(
+        points[:, 0],
+        points[:, 1],
+        s=float(np.clip(4000 / count, 0.6, 6)),
+        color=color,
+        alpha=faint,
+        linewidths=0,
+        rasterized=count > MANY,
+        zorder=2,
+    )
