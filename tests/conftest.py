@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from site_fixtures import site  # noqa: F401
 
 
 class _NoOracle(MetaPathFinder):
