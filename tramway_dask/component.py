@@ -267,7 +267,7 @@ def canonical(value: Any) -> Any:
         return {"array": _digest(str(value.dtype), str(value.shape), np.ascontiguousarray(value).tobytes())}
     if isinstance(value, pd.DataFrame | pd.Series):
         hashed = pd.util.hash_pandas_object(value, index=False).to_numpy()
-        columns = list(map(str, getattr(value, "columns", [value.name])))
+        columns = [str(value.name)] if isinstance(value, pd.Series) else list(map(str, value.columns))
         return {"table": _digest(json.dumps(columns), hashed.tobytes())}
     if isinstance(value, set | frozenset):
         return sorted((canonical(v) for v in value), key=json.dumps)

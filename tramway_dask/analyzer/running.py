@@ -58,6 +58,7 @@ def run(
             if block[0].requires_mutability:
                 if not block[0].inert:
                     _run_here(block[0], analyzer, report)
+                    analyzer.refresh()
                 continue
             for stage in block:
                 shared = analyzer.env is None or analyzer.env.shares_files
@@ -99,7 +100,8 @@ def _execute(plan: Plan, analyzer: RWAnalyzer, recorder: Recorder, batch: int | 
 def _run_here(stage: Stage, analyzer: RWAnalyzer, report: RunReport) -> None:
     """Run a stage on the analyzer itself; an error there ends the run."""
     began = time.perf_counter()
-    returned = stage(analyzer)
+    with analyzer.holding_results():
+        returned = stage(analyzer)
     task = UnitTask(stage.name, "", -1, stage.name)
     report.add(UnitResult(task, returned=returned, seconds=time.perf_counter() - began, host=socket.gethostname()))
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..component import Component, count
+import numpy as np
+
+from ..component import Component, count, fingerprint
 from ..config import setting_of
-from ..errors import SpecificationError, UnknownAttributeError, suggest
+from ..errors import SpecificationError, StoreError, UnknownAttributeError, suggest
 from ..inference.mapper import from_plugin
 from ..pipeline.plan import Plan, make_plan
 from ..pipeline.report import RunReport
@@ -31,7 +34,6 @@ from .running import run, submit
 from .tables import maps_table
 
 if TYPE_CHECKING:
-    from ..environments import Environment
     from ..spt_data.analyses import Analyses
     from ..spt_data.sources import Source
 
@@ -93,6 +95,7 @@ class RWAnalyzer:
         self._seed = 0
         self._logger: Any = None
         self._trees: Any = None
+        self._holds_results = False
         given = {"spt_data": spt_data, "roi": roi, "tesseller": tesseller, "time": time}
         given |= {"sampler": sampler, "mapper": mapper, "env": env, "seed": seed}
         for name, value in given.items():
@@ -112,6 +115,7 @@ class RWAnalyzer:
             raise SpecificationError(f"spt_data: expected e.g. spt_data.from_ascii_files(...), got {data!r}")
         data.attach(self)
         self._spt_data = data
+        self._roi.drop_files_from(data)
 
     @property
     def roi(self) -> Regions:
@@ -290,7 +294,8 @@ class RWAnalyzer:
     def recover(self) -> None:
         """Put what an interrupted run has left into the tables."""
         if self.results.pending():
-            with locked(self.results.folder):
+            # if a run is going on, or nothing can be written there, what is in the tables can be read
+            with contextlib.suppress(StoreError), self._locked():
                 for source in self.results.pending():
                     self.results.merge(source)
 
@@ -372,14 +377,28 @@ class RWAnalyzer:
         if self._trees is not None or not source.has_analyses or not source.analyses.changed:
             return
         records, gone = artefacts.collect(source.analyses), artefacts.removed(source.analyses)
-        with locked(self.results.folder):
+        with self._locked():
             for record in records:
                 # made by hand: no run will take it for its own
-                key = f"by hand {record.label} {record.map_label} {record.roi}"
-                unit = {"id": key, "key": key, "outputs": [[*record.output, key]], "removed": []}
+                name = f"by hand {record.label} {record.map_label} {record.roi}"
+                content = Payload({}, [record]).to_bytes()
+                key = fingerprint([name, np.frombuffer(content, dtype=np.uint8)])
+                unit = {"id": name, "key": key, "outputs": [[*record.output, key]], "removed": []}
                 self.results.add(source.name, [Payload(unit, [record])])
             self.results.add(source.name, [Payload({"id": "by hand", "removed": gone}, [])] if gone else [])
         source.analyses = None
+
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._holds_results else locked(self.results.folder)
+
+    @contextlib.contextmanager
+    def holding_results(self) -> Iterator[None]:
+        """Tell that the results folder is locked by this analyzer's own run."""
+        self._holds_results = True
+        try:
+            yield
+        finally:
+            self._holds_results = False
 
     def refresh(self) -> None:
         """Forget trees that were loaded before a run, so that they are loaded again."""

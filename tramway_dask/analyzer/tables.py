@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ..errors import StoreError
-from ..results.store import Store
+from ..results.store import Store, concatenate
 
 __all__ = ["maps_table"]
 
@@ -43,7 +43,7 @@ def maps_table(
         if len(samplings) > 1:
             part = part.add_column(0, "sampling", pa.repeat(pa.scalar(sampling), len(part)))
         parts.append(part)
-    table = pa.concat_tables(parts, promote_options="permissive").to_pandas()
+    table = concatenate(parts).to_pandas()
     if any(conditions.get(s) for s in table["source"].unique()):
         table.insert(1, "condition", table["source"].map(conditions))
     return table

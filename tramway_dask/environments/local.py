@@ -81,7 +81,9 @@ class LocalHost(Environment):
                 processes=True,
                 **({} if self.memory_limit == "auto" else {"memory_limit": self.memory_limit}),
                 host="127.0.0.1",
-                dashboard_address=self.dashboard_address,
+                dashboard_address=self.dashboard_address or "127.0.0.1:0",
+                # what killed a worker runs once more, and then alone: this is enough to blame it
+                scheduler_kwargs={"dashboard": self.dashboard_address is not None, "allowed_failures": 1},
                 worker_dashboard_address=None,
                 worker_class=WorkerProcess,
                 silence_logs=logging.ERROR,

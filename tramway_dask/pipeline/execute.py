@@ -17,7 +17,7 @@ from .graph import Batch, build_graph, delayed_units, make_batches
 from .plan import Plan, PlannedUnit
 from .progress import Progress
 from .report import RunReport
-from .work import Failure, UnitResult, read_table, run_units, take_rows
+from .work import Failure, UnitResult, not_run, one_thread, read_table, run_units, take_rows
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -101,13 +101,18 @@ class Recorder:
         self._merged[source] += self._parts.pop(source, 0)
 
     def _forget(self, unit: UnitResult | PlannedUnit) -> None:
-        place = (unit.task.name, unit.task.source, unit.task.region)
-        self._changed |= self._failures.pop(place, None) is not None
+        task = unit.task
+        gone = [(task.source, task.id)]
+        if task.region:  # the source could not be read before
+            gone += [k for k, r in self._failures.items() if k[0] == task.source and _whole(r, task.name)]
+        for key in gone:
+            self._changed |= self._failures.pop(key, None) is not None
 
     def _record_failure(self, result: UnitResult) -> None:
         task, failure = result.task, result.failure
         assert failure is not None
-        self._failures[task.name, task.source, task.region] = {
+        self._failures[task.source, task.id] = {
+            "unit": task.id,
             "stage": task.name,
             "source": task.source,
             "roi": task.region,
@@ -137,14 +142,23 @@ class Recorder:
             self.progress.close()
 
 
-def _read_failures(store: Store) -> dict[tuple[str, str, str], dict[str, Any]]:
+def _read_failures(store: Store) -> dict[tuple[str, str], dict[str, Any]]:
     table = store.read_failures()
     rows = [] if table is None else table.to_pylist()
-    return {(r["stage"], r["source"], r["roi"]): r for r in rows}
+    return {(r["source"], r["unit"]): r for r in rows}
+
+
+def _whole(row: dict[str, Any], stage: str) -> bool:
+    return row["stage"] == stage and not row["roi"]
 
 
 def run_in_process(plan: Plan, analyzer: Any, store: Store, recorder: Recorder) -> None:
     """Run units one after the other; a debugger works."""
+    with one_thread():
+        _run_in_order(plan, analyzer, store, recorder)
+
+
+def _run_in_order(plan: Plan, analyzer: Any, store: Store, recorder: Recorder) -> None:
     results: dict[int, UnitResult] = {}
     users = Counter(id(u) for unit in plan.todo for u in unit.upstream)
     named: str | None = None
@@ -156,6 +170,8 @@ def run_in_process(plan: Plan, analyzer: Any, store: Store, recorder: Recorder) 
             # a file's table is dropped with this copy when its units are done
             source = unit.source.without_table() if unit.source and unit.source.path else unit.source
         given: dict[str, Any] = {}
+        if unit.tables:
+            given["table"] = {s.name: read_table(s, False) for s in unit.tables}
         if source is not None and unit.stage.needs is None:
             if table is None:
                 table = read_table(source, True)
@@ -208,26 +224,28 @@ def run_on_cluster(
 ) -> None:
     """Run units as Dask tasks and store their results as they complete.
 
-    A worker that dies is replaced and its tasks run again by Dask; a task that kills its workers
-    again and again is split into units, and a unit that does so is recorded as failed.
+    A worker that dies is replaced and its tasks run again by Dask. A task that was there each time
+    is not to blame for that: its units run again one by one, with nothing else on the cluster, and
+    one that still kills its workers is recorded as failed.
     """
     from distributed import as_completed
 
     workers = max(1, len(client.scheduler_info()["workers"]))
     batches = make_batches(plan.todo, batch, workers)
-    graph = build_graph(batches, analyzer.specification(), store if shares_files else None)
+    folder = store if shares_files else None
+    graph = build_graph(batches, analyzer.specification(), folder)
     futures = dict(zip(client.compute(list(graph.values())), graph, strict=True))
     waiting = as_completed(list(futures), loop=client.loop)
+    suspects: list[PlannedUnit] = []
     try:
         for future in waiting:
             current = futures.pop(future)
-            results = _gather(future, current)
+            try:
+                results = future.result() if future.status == "finished" else None
+            except Exception:  # it cannot be sent here
+                results = None
             if results is None:
-                recorder.report.retried += len(current.units)
-                again = _split(current, graph, analyzer, store if shares_files else None)
-                resubmitted = dict(zip(client.compute(list(again.values())), again, strict=True))
-                futures.update(resubmitted)
-                waiting.update(list(resubmitted))
+                suspects += current.units
                 continue
             for result in results:
                 recorder.take(result)
@@ -235,35 +253,49 @@ def run_on_cluster(
     except BaseException:
         client.cancel(list(futures))
         raise
+    recorder.report.retried += len(suspects)
+    _run_alone(suspects, analyzer, folder, recorder, client)
 
 
-def _gather(future: Future, batch: Batch) -> list[UnitResult] | None:
-    """Return the results of a task; None if it should be split and run again."""
-    if future.status == "finished":
-        return future.result()
-    if len(batch.units) > 1:
-        return None
+def _run_alone(
+    suspects: Sequence[PlannedUnit], analyzer: Any, store: Store | None, recorder: Recorder, client: Client
+) -> None:
+    """Run units one after the other, each with the units that it needs."""
+    failed: dict[int, UnitResult] = {}
+    for i, unit in enumerate(sorted(suspects, key=lambda u: u.task.stage)):
+        broken = next((failed[id(u)] for u in unit.upstream if id(u) in failed), None)
+        if broken is not None:
+            result = not_run(unit.task, broken)
+        else:
+            needed = [Batch([u]) for u in unit.upstream if u.status == "to do"]
+            alone = Batch([unit])
+            graph = build_graph([*needed, alone], analyzer.specification(), store, salt=f"alone-{i}-")
+            future = client.compute(graph[alone])
+            try:
+                result = result_of(future, unit)
+            except BaseException:
+                future.cancel()
+                raise
+        if result.failure is not None:
+            failed[id(unit)] = result
+        recorder.take(result)
+
+
+def result_of(future: Future, unit: PlannedUnit) -> UnitResult:
+    """Wait for the task of one unit; an exception that leaves the task is a failure of the unit."""
     try:
-        error = future.exception()
-    except BaseException as cancelled:
-        error = cancelled
-    failure = Failure.of(error) if error is not None else Failure("Cancelled", "the task was cancelled")
-    if type(error).__name__ == "KilledWorker":
+        found = future.result()
+    except Exception as error:
+        failure = Failure.of(error)
+    else:
+        return found[0] if isinstance(found, list) else found
+    if failure.kind == "KilledWorker":
         text = (
             "the worker process died each time this unit ran: it was killed (out of memory?) or crashed; "
             "see the log of the workers"
         )
-        failure = Failure("KilledWorker", text, failure.traceback, failure.host)
-    return [UnitResult(unit.task, failure=failure) for unit in batch.units]
-
-
-def _split(batch: Batch, graph: dict[Batch, Any], analyzer: Any, store: Store | None) -> dict[Batch, Any]:
-    """Return the graph of a batch's units, each a task of its own."""
-    needed = {id(u) for unit in batch.units for u in unit.upstream}
-    earlier = [b for b in graph if any(id(u) in needed for u in b.units)]
-    single = [Batch([unit]) for unit in batch.units]
-    made = build_graph([*earlier, *single], analyzer.specification(), store, salt="again-")
-    return {b: made[b] for b in single}
+        failure = Failure(failure.kind, text, failure.traceback, failure.host)
+    return UnitResult(unit.task, failure=failure)
 
 
 def submit_units(
@@ -277,10 +309,7 @@ def submit_units(
         def store_it(future: Future) -> None:
             if future.status == "cancelled":
                 return
-            if future.status == "finished":
-                recorder.take(future.result())
-            else:
-                recorder.take(UnitResult(unit.task, failure=Failure.of(future.exception())))
+            recorder.take(result_of(future, unit))
 
         return store_it
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-from dask.delayed import Delayed, delayed
+from typing import TYPE_CHECKING, Any
 
 from ..component import fingerprint
 from ..results.payload import Payload
 from ..results.store import Store
 from .plan import Plan, PlannedUnit
-from .work import UnitResult, read_table, run_units, take_rows
+from .work import UnitResult, read_table, run_task, take_rows
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
 
 __all__ = ["Batch", "build_graph", "delayed_units", "make_batches"]
 
@@ -95,8 +96,12 @@ def build_graph(
     salt : str
         Makes the names of tasks differ from those of another run.
     """
+    from dask.delayed import delayed
+
     specification = delayed(analyzer, name=f"analyzer-{salt}{fingerprint(id(analyzer))[:8]}", traverse=False)
-    folder = None if store is None else delayed(store, name=f"store-{salt}", traverse=False)
+    folder = None
+    if store is not None:
+        folder = delayed(Store(store.folder.absolute()), name=f"store-{salt}", traverse=False)
     made: dict[Batch, Delayed] = {}
     task_of: dict[int, Delayed] = {}
     tables: dict[tuple[str, bool], Delayed] = {}
@@ -112,6 +117,11 @@ def build_graph(
                 )
             light = sources[source.name]
             given |= _data(batch, light, tables, salt)
+        elif batch.units[0].tables:
+            held = {s.name: delayed(s, name=f"table-{salt}{s.name}", traverse=False) for s in batch.units[0].tables}
+            given["table"] = {
+                name: delayed(read_table)(s, False, dask_key_name=f"load-{salt}{name}") for name, s in held.items()
+            }
         earlier = list({id(u): u for unit in batch.units for u in unit.upstream if id(u) in task_of}.values())
         given["upstream"] = list({task_of[id(u)].key: task_of[id(u)] for u in earlier}.values())
         if batch.by_region and given["upstream"]:
@@ -123,7 +133,7 @@ def build_graph(
                 for i, group in enumerate(given["upstream"])
             ]
         regions = [u.regions[0] for u in batch.units] if batch.by_region else list(batch.units[0].regions)
-        task = delayed(run_units, traverse=True)(
+        task = delayed(run_task)(
             specification,
             batch.stage,
             light,
@@ -142,6 +152,8 @@ class _Opaque(list):
 
 
 def _opaque(items: Sequence[Any]) -> Any:
+    from dask.delayed import delayed
+
     return delayed(_Opaque(items), traverse=False, pure=False)
 
 
@@ -149,6 +161,8 @@ def _data(
     batch: Batch, light: Delayed, tables: dict[tuple[str, bool], Delayed], salt: str
 ) -> dict[str, Any]:
     """Return the rows of a batch's regions, and the source's table where the stage may need it."""
+    from dask.delayed import delayed
+
     source = batch.source
 
     def table(moves: bool) -> Delayed:
@@ -196,6 +210,8 @@ def _of_regions(results: Sequence[UnitResult], regions: Sequence[str]) -> list[U
 
 def delayed_units(plan: Plan, analyzer: Any, store: Store | None) -> dict[PlannedUnit, Delayed]:
     """Return one delayed `UnitResult` per unit that is to be done."""
+    from dask.delayed import delayed
+
     batches = [Batch([unit]) for unit in plan.todo]
     graph = build_graph(batches, analyzer, store)
     return {

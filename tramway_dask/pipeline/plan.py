@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -26,12 +27,16 @@ MAX_LABELS = 10_000
 
 @dataclass(eq=False)
 class PlannedUnit:
-    """A unit of work, its place in the plan and its state."""
+    """A unit of work, its place in the plan and its state.
+
+    `tables` are the sources in memory that a stage over the full dataset may ask for.
+    """
 
     task: UnitTask
     stage: Stage
     source: Any = None
     regions: tuple[Any, ...] = ()
+    tables: tuple[Any, ...] = ()
     upstream: list[PlannedUnit] = field(default_factory=list)
     status: str = "to do"
     failure: Failure | None = None
@@ -51,10 +56,13 @@ class Plan:
     units : list of PlannedUnit
     stages : list of Stage
         With labels chosen.
+    blocks : list of int
+        How many stages that run on the analyzer itself stand before each stage.
     """
 
     units: list[PlannedUnit]
     stages: list[Stage]
+    blocks: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._by_place: dict[tuple[str, str], list[PlannedUnit]] = {}
@@ -76,6 +84,10 @@ class Plan:
         else:
             places = [p for p in self._by_place if p[0] in ("", source) or not source]
         return [u for p in places for u in self._by_place.get(p, ()) if u.task.stage < unit.task.stage]
+
+    def together(self, unit: PlannedUnit, stage: int) -> bool:
+        """Tell whether no stage that runs on the analyzer itself stands between a unit and a stage."""
+        return self.blocks[unit.task.stage] == self.blocks[stage]
 
     def key_of(self, source: str, output: tuple[str, str | None, str]) -> str | None:
         """Return the key of an output that an earlier stage makes."""
@@ -155,9 +167,9 @@ class _Place:
         return True
 
     @cached_property
-    def known(self) -> dict[tuple[str, str | None, str], tuple[str, Mapping[str, Any]]]:
+    def known(self) -> dict[tuple[str, str | None, str], tuple[str, Mapping[str, Any], str]]:
         return {
-            (label, map_label, roi): (key, unit.get("parameters", {}))
+            (label, map_label, roi): (key, unit.get("parameters", {}), unit["id"])
             for unit in self.ledger.values()
             for label, map_label, roi, key in unit.get("outputs", ())
         }
@@ -184,7 +196,7 @@ def make_plan(analyzer: Any, stages: Sequence[Stage], store: Store, *, overwrite
     failures = [p.failure for p in places if p.failure is not None]
     if len(failures) == len(places):
         _raise_first(analyzer)
-    plan = Plan([], list(stages))
+    plan = Plan([], list(stages), [_position(analyzer, s, lambda b: b.requires_mutability) for s in stages])
     conflicts: list[str] = []
     for i in range(len(stages)):
         _plan_stage(plan, i, analyzer, places, overwrite, conflicts)
@@ -236,9 +248,7 @@ def _plan_stage(
 
 
 def _needs_label(stage: Stage) -> bool:
-    return stage.outputs is not None and any(
-        label is None for _, label in stage.outputs("")[-1:] if stage.name != "tessellate"
-    )
+    return stage.is_preset and getattr(stage.function, "map_label", "") is None
 
 
 def _choose_label(
@@ -268,17 +278,31 @@ def _units_of(
     plan: Plan, i: int, stage: Stage, analyzer: Any, places: Sequence[_Place]
 ) -> list[PlannedUnit]:
     if stage.granularity == "full dataset":
-        key = fingerprint([stage.name, i])
-        return [PlannedUnit(UnitTask(f"{stage.name}#{i}", key, i, stage.name), stage)]
+        parts = [_unit(plan, i, stage, analyzer, place, tuple(place.regions), True).task.key for place in places]
+        name = f"{stage.name}#{_ordinal(analyzer, stage)}"
+        unit = PlannedUnit(UnitTask(name, fingerprint([name, parts]), i, stage.name), stage)
+        unit.tables = tuple(p.source for p in places if p.source.path is None)
+        return [unit]
     units = []
     for place in places:
         whole = stage.granularity == "source"
-        groups = [tuple(place.regions)] if whole else [(r,) for r in place.regions]
+        filters = getattr(stage.function, "filters", None)
+        kept = [r for r in place.regions if filters is None or filters.accept(r)]
+        groups = [tuple(kept)] if whole else [(r,) for r in kept]
         if place.failure is not None:
             groups = [()]
         for regions in groups:
             units.append(_unit(plan, i, stage, analyzer, place, regions, whole))
     return units
+
+
+def _position(analyzer: Any, stage: Stage, counts: Callable[[Stage], bool]) -> int:
+    """Count stages before this one in the whole pipeline."""
+    return sum(map(counts, itertools.takewhile(lambda s: s is not stage, analyzer.pipeline)))
+
+
+def _ordinal(analyzer: Any, stage: Stage) -> int:
+    return _position(analyzer, stage, lambda s: s.name == stage.name)
 
 
 def _unit(
@@ -304,11 +328,13 @@ def _unit(
         parameters[name] = canonical(analyzer.component(name))
     if not stage.is_preset:
         parameters["stage"] = canonical(stage.function)
+        probe = PlannedUnit(UnitTask("", "", i, "", source.name, region), stage)
+        parameters["earlier"] = [u.task.key for u in plan.before(probe) if plan.together(u, i)]
     else:
         parameters["discard_static"] = getattr(stage.function, "discard_static", None)
     if stage.needs is not None and failure is None:
         try:
-            parameters["sampling"] = _sampling_key(plan, place, stage, region)
+            parameters["sampling"] = _sampling_key(plan, i, place, stage, region)
         except PipelineError as error:
             failure = Failure.of(error)
     outputs: list[tuple[str, str | None, str, str]] = []
@@ -322,10 +348,14 @@ def _unit(
                 about = parameters
             name = None if map_label is None else check_maps_label(map_label)
             outputs.append((folder, name, region, fingerprint(about)))
-    place_in_folder = "/".join(str(p) for p in outputs[-1][:2] if p) if outputs else str(i)
+    # a stage that commits what it wants is known by its name: later ones of the same name are numbered
+    number = _ordinal(analyzer, stage)
+    place_in_folder = "/".join(str(p) for p in outputs[-1][:2] if p) if outputs else str(number)
+    # the label is part of it: the same maps under two labels are two results
+    unit_id = f"{stage.name} {place_in_folder} {region}".strip()
     task = UnitTask(
-        id=f"{stage.name} {place_in_folder} {region}".strip(),
-        key=fingerprint([stage.name, region, parameters]),
+        id=unit_id,
+        key=fingerprint([unit_id, parameters]),
         stage=i,
         name=stage.name,
         source=source.name,
@@ -337,7 +367,7 @@ def _unit(
     return PlannedUnit(task, stage, source, regions, failure=failure)
 
 
-def _sampling_key(plan: Plan, place: _Place, stage: Stage, region: str) -> str:
+def _sampling_key(plan: Plan, i: int, place: _Place, stage: Stage, region: str) -> str:
     """Return the key of the sampling that a stage reads."""
     assert stage.needs is not None
     source = place.source.name
@@ -346,16 +376,19 @@ def _sampling_key(plan: Plan, place: _Place, stage: Stage, region: str) -> str:
     planned = plan.key_of(source, wanted)
     if planned is not None:
         return planned
-    probe = PlannedUnit(UnitTask("", "", len(plan.stages), "", source, region), stage)
-    unknown = [u.task.key for u in plan.before(probe) if not u.stage.is_preset]
+    probe = PlannedUnit(UnitTask("", "", i, "", source, region), stage)
+    unknown = {
+        u.task.id: u.task.key for u in plan.before(probe) if not u.stage.is_preset and plan.together(u, i)
+    }
     found = place.known.get(wanted)
-    if found is not None and place.has(wanted):
+    if found is not None and found[2] not in unknown and place.has(wanted):
         return found[0]
-    if unknown:  # a stage of the user's may commit it
-        return fingerprint(unknown)
+    if unknown or plan.blocks[i]:  # a stage of the user's may commit it
+        return fingerprint(list(unknown.values()))
     raise PipelineError(
         f"source {place.source.name!r}, region {region or FULL_REGION!r}: stage {stage.name!r} needs the sampling "
-        f"{label!r}, which no earlier stage makes and {place.store.folder} does not hold; add stages.tessellate() before it"
+        f"{label!r}, which no earlier stage makes and {place.store.folder} does not hold; "
+        "add stages.tessellate() before it"
     )
 
 
@@ -403,7 +436,7 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
             if path or (name in before and name in now):
                 yield from _differences(before.get(name), now.get(name), f"{path}.{name}" if path else name)
     elif before != now:
-        if path in ("data", "sampling") or path.endswith(".code"):
+        if path in ("data", "sampling", "earlier") or path.endswith(".code"):
             yield f"{path} changed"
         else:
             yield f"{path}: {before!r} → {now!r}"

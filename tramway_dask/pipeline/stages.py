@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import DataError, PipelineError, SpecificationError, StoreError, suggest
 from ..results.store import RESERVED
+from ..roi.regions import chosen
 from ..spt_data.analyses import Label
 
 __all__ = [
@@ -123,6 +124,12 @@ class _Filters:
         for region in analyzer.roi.as_support_regions(index=self.index, source=self.source):
             if not (self.roi_expected and region.label is None):
                 yield region
+
+    def accept(self, region: Any) -> bool:
+        """Tell whether `regions` would yield a region."""
+        if self.roi_expected and region.label is None:
+            return False
+        return chosen(self.index, region.index) and region.source.matches(self.source)
 
 
 def _filters(stage: str, roi_expected: bool, options: dict[str, Any]) -> _Filters:

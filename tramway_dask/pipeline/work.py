@@ -25,7 +25,17 @@ from ..results.store import Store
 from ..spt_data.sources import Source
 from .stages import Stage
 
-__all__ = ["Failure", "UnitResult", "UnitTask", "read_table", "run_units", "take_rows"]
+__all__ = [
+    "Failure",
+    "UnitResult",
+    "UnitTask",
+    "not_run",
+    "one_thread",
+    "read_table",
+    "run_task",
+    "run_units",
+    "take_rows",
+]
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,22 @@ def take_rows(
     return rows
 
 
+def one_thread() -> Any:
+    """Return a context in which linear algebra uses one thread.
+
+    Its last digits depend on the number of threads: with one, maps are the same everywhere.
+    """
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1)
+
+
+def run_task(*args: Any, **options: Any) -> list[UnitResult]:
+    """Call `run_units` on a worker."""
+    with one_thread():
+        return run_units(*args, **options)
+
+
 def run_units(
     analyzer: Any,
     stage: Stage,
@@ -166,7 +192,8 @@ def run_units(
     rows : sequence of DataFrame or Failure, optional
         Rows of each task's region.
     table : DataFrame or Failure, optional
-        Table of the source, if the stage may ask for it and cannot read it.
+        Table of the source, if the stage may ask for it and cannot read it; for a stage over the
+        full dataset, the tables of such sources by name.
     upstream : sequence of sequence of UnitResult
         Results of earlier stages, per task.
     store : Store, optional
@@ -216,27 +243,28 @@ def _run_unit(
     try:
         broken = next((r for r in before if r.failure is not None and _concerns(r.task, task)), None)
         if broken is not None:
-            assert broken.failure is not None
-            return {
-                "failure": Failure(
-                    "EarlierStageFailed",
-                    f"stage {task.name!r} was not run: {broken.task.name!r} failed here with {broken.failure}",
-                    broken.failure.traceback,
-                    broken.failure.host,
-                )
-            }
-        for given in data:
+            return {"failure": not_run(task, broken).failure}
+        for given in (*data, *(data[1].values() if isinstance(data[1], dict) else ())):
             if isinstance(given, Failure):
                 return {"failure": given}
         restricted = restrict(analyzer, source, regions, *data, before, store)
         returned = stage(restricted)
         return _outcome(restricted, task, returned)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # exit() in a function of the user's is no end of the run
         return {"failure": Failure.of(error)}
 
 
+def not_run(task: UnitTask, broken: UnitResult) -> UnitResult:
+    """Return the result of a unit that an earlier one has made impossible."""
+    cause = broken.failure
+    assert cause is not None
+    text = f"stage {task.name!r} was not run: {broken.task.name!r} failed here with {cause}"
+    return UnitResult(task, failure=Failure("EarlierStageFailed", text, cause.traceback, cause.host))
+
+
 def _concerns(earlier: UnitTask, task: UnitTask) -> bool:
-    return earlier.source in ("", task.source) and (not earlier.region or earlier.region == task.region or not task.region)
+    same = earlier.region == task.region or not earlier.region or not task.region
+    return earlier.source in ("", task.source) and same
 
 
 def restrict(
@@ -244,16 +272,20 @@ def restrict(
     source: Source | None,
     regions: Sequence[Any],
     rows: pd.DataFrame | None,
-    table: pd.DataFrame | None,
+    table: pd.DataFrame | dict[str, pd.DataFrame] | None,
     before: Sequence[UnitResult],
     store: Store | None,
 ) -> Any:
     """Return the analyzer that sees nothing but a unit of work."""
     if source is None:
         sources = [copy.copy(s) for s in analyzer.spt_data]
+        held = table if isinstance(table, dict) else {}
+        for one in sources:
+            if one.name in held:
+                one.hold(held[one.name])
         return analyzer.restricted(sources, None, _Trees(before, store))
     source = copy.copy(source)
-    if table is not None:
+    if isinstance(table, pd.DataFrame):
         source.hold(table)
     own = [region.of_source(source, rows) for region in regions]
     return analyzer.restricted([source], own, _Trees(before, store))
@@ -296,7 +328,9 @@ def _outcome(restricted: Any, task: UnitTask, returned: Any) -> dict[str, Any]:
     for source in restricted.spt_data:
         if not source.has_analyses:
             continue
-        records, removed = artefacts.collect(source.analyses), artefacts.removed(source.analyses)
+        records, removed = artefacts.collect(source.analyses), []
+        if not task.outputs:
+            removed = artefacts.removed(source.analyses)
         if not records and not removed:
             continue
         unit = {

@@ -35,13 +35,19 @@ __all__ = [
 ]
 
 # columns of a table of maps that are not mapped variables
-KEYS = ("source", "roi", "segment", "cell", *SPACE, "t min", "t max", "n")
+KEYS = ("source", "condition", "sampling", "roi", "segment", "cell", *SPACE, "t min", "t max", "n")
 POLYGON = pa.list_(pa.list_(pa.float64()))
 
 
 def folder_of(label: Label, region: str) -> str:
     """Return the sampling folder of a tree label: samplings labelled after their region share one."""
-    return UNLABELLED if label == region else str(label)
+    if label == region:
+        return UNLABELLED
+    if str(label) == UNLABELLED:
+        raise StoreError(
+            f"samplings cannot be labelled {UNLABELLED!r}: those without a label of their own are there; choose another"
+        )
+    return str(label)
 
 
 def label_of(folder: str, region: str) -> Label:
@@ -56,7 +62,7 @@ def _number_if_whole(text: str) -> Label:
 def _cell_table(partition: Partition) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "segment": partition.segment_of_cell.astype(np.int32),
-        "cell": np.arange(partition.number_of_cells, dtype=np.int32),
+        "cell": np.arange(partition.number_of_cells, dtype=np.int64),
     }
     columns |= dict(zip(SPACE, partition.centers.T, strict=False))
     single = partition.param.get("segment")
@@ -87,7 +93,8 @@ def partition_record(partition: Partition, label: Label) -> Record:
     row = np.concatenate([partition.indices, free]).astype(np.int64)
     cell = np.concatenate([owner, np.full(len(free), -1)]).astype(np.int32)
     order = np.lexsort((cell, row))
-    points = partition.points.take(row[order]).reset_index(drop=True)
+    own = ("cell", "translocation", "source", "roi")
+    points = partition.points.take(row[order]).reset_index(drop=True).drop(columns=[*own], errors="ignore")
     points.insert(0, "translocation", row[order])
     points.insert(0, "cell", cell[order])
     points.attrs = {}
@@ -179,7 +186,14 @@ def maps_record(maps: Maps, label: Label, map_label: Label, region: str, partiti
         "attrs": plain(maps.attrs),
         "renamed": taken,
     }
-    tables = {"maps": pa.Table.from_pandas(table, preserve_index=False)}
+    try:
+        tables = {"maps": pa.Table.from_pandas(table, preserve_index=False)}
+    except (pa.ArrowException, ValueError) as error:
+        told = "; ".join(map(str, error.args))
+        raise StoreError(
+            f"maps {map_label!r} of region {region!r} cannot be stored: {told}; a mapped variable is a column of "
+            "its own name that holds numbers, booleans or texts"
+        ) from error
     return Record(folder_of(label, region), str(map_label), region, tables, attrs)
 
 
@@ -232,11 +246,17 @@ def collect(tree: Analyses) -> list[Record]:
 
 
 def removed(tree: Analyses) -> list[list[str | None]]:
-    """Return what was deleted from a tree: (sampling folder, map label, region) of each artefact."""
+    """Return what was deleted from a tree: (sampling folder, map label, region) of each artefact.
+
+    Maps below a sampling that was set are not among them: the results folder drops them if the
+    sampling has changed.
+    """
     present = set()
     for label, region, node in tree.items():
         folder = folder_of(label, region)
         present.add((folder, None, region))
+        if not node.stored:
+            present |= {output for output in tree.stored if (output[0], output[2]) == (folder, region)}
         present |= {(folder, str(map_label), region) for map_label in node.labels}
     return sorted(([*output] for output in tree.stored - present), key=str)
 

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from urllib.parse import quote, unquote
 from ..errors import StoreError
 
 __all__ = ["from_filename", "locked", "read_json", "to_filename", "write_atomically", "write_json"]
+
+# a lock without a name in it is believed for so long (s)
+LOCKING_TIME = 10
 
 
 def to_filename(label: str | int) -> str:
@@ -61,11 +65,13 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
                 os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+        temporary = None
     except OSError as error:
+        raise StoreError(f"cannot write {path}: {_reason(error)}") from error
+    finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        raise StoreError(f"cannot write {path}: {_reason(error)}") from error
 
 
 def _umask() -> int:
@@ -130,12 +136,16 @@ def locked(folder: Path) -> Iterator[None]:
                 path.unlink(missing_ok=True)
         else:
             raise StoreError(f"cannot lock {folder}: another run started at the same moment")
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(mine)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
     except OSError as error:
         if isinstance(error, StoreError):
             raise
         raise StoreError(f"cannot write to the results folder {folder}: {_reason(error)}") from error
-    with os.fdopen(handle, "w") as file:
-        file.write(mine)
     try:
         yield
     finally:
@@ -147,8 +157,16 @@ def locked(folder: Path) -> Iterator[None]:
 def _is_stale(path: Path) -> bool:
     """Tell whether the process that wrote a lock is known to be gone."""
     try:
-        host, pid = path.read_text().split()
+        text, age = path.read_text(), time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return True
     except (OSError, ValueError):
+        return False
+    if not text:
+        # a process that died before its name was in it, unless it is about to write it
+        return age > LOCKING_TIME
+    host, _, pid = text.partition(" ")
+    if not pid.isdecimal():
         return False
     if host != socket.gethostname():
         return False

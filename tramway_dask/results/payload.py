@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +23,20 @@ from ..errors import StoreError
 __all__ = ["Payload", "Record"]
 
 HEADER = "unit.json"
+# what a zip archive with wrong bytes may raise
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    pa.ArrowException,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +120,7 @@ class Payload:
                     )
                     for r in header["records"]
                 ]
-        except (zipfile.BadZipFile, KeyError, ValueError, pa.ArrowInvalid, EOFError) as error:
+        except DAMAGE as error:
             raise StoreError(f"{where} is damaged: {error}") from error
         return cls(header["unit"], records)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..errors import StoreError, suggest
 from .files import from_filename, read_json, to_filename, write_atomically, write_json
 from .payload import Payload, Record
 
-__all__ = ["FORMAT", "UNLABELLED", "Store"]
+__all__ = ["FORMAT", "UNLABELLED", "Store", "concatenate"]
 
 FORMAT = 1
 METADATA = b"tramway_dask"
@@ -180,7 +180,7 @@ class Store:
             table = record.tables["maps" if record.map_label is not None else name]
             tables[roi] = _with_keys(table, source, roi)
             attrs[roi] = dict(record.attrs)
-        merged = pa.concat_tables([tables[roi] for roi in sorted(tables)], promote_options="permissive")
+        merged = concatenate([tables[roi] for roi in sorted(tables)])
         self._write(path, source, merged, attrs)
 
     def _write(self, path: Path, source: str, merged: pa.Table, attrs: Mapping[str, Any]) -> None:
@@ -236,7 +236,7 @@ class Store:
             return found
         for sampling in sorted(self.folder.iterdir()):
             if sampling.is_dir() and not sampling.name.startswith("."):
-                names = sorted(p.name for p in sampling.iterdir() if p.is_dir())
+                names = sorted(p.name for p in sampling.iterdir() if any(p.glob("*.parquet")))
                 if "cells" in names:
                     found[from_filename(sampling.name)] = [
                         from_filename(n) for n in names if n not in RESERVED
@@ -268,12 +268,10 @@ class Store:
             raise StoreError(f"{self.folder} has no maps labelled {map_label!r}; {suggest(map_label, known)}")
         return found
 
-    def table(self, label: str, name: str) -> pa.Table:
-        """Read one table of all sources."""
-        return pa.concat_tables(
-            [self._read(path).replace_schema_metadata(None) for path in self.files(label, name)],
-            promote_options="permissive",
-        )
+    def table(self, label: str, name: str, source: str | None = None) -> pa.Table:
+        """Read one table of all sources, or of one."""
+        paths = self.files(label, name) if source is None else [self._target(label, name, source)]
+        return concatenate([self._read(path).replace_schema_metadata(None) for path in paths])
 
     def read_run(self) -> dict[str, Any]:
         """Return the record of runs."""
@@ -299,6 +297,31 @@ class Store:
         write_atomically(path, sink.getvalue())
 
 
+def concatenate(tables: Sequence[pa.Table]) -> pa.Table:
+    """Stack tables; a column of types that do not go together becomes one of numbers, else of text."""
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        pass
+    kinds: dict[str, set[pa.DataType]] = {}
+    for field in (f for table in tables for f in table.schema):
+        kinds.setdefault(field.name, set()).add(field.type)
+    common = {}
+    for name, types in kinds.items():
+        types.discard(pa.null())
+        if len(types) > 1 and not all(map(pa.types.is_nested, types)):
+            common[name] = pa.float64() if all(map(_is_number, types)) else pa.string()
+    changed = []
+    for table in tables:
+        fields = [f.with_type(common.get(f.name, f.type)) for f in table.schema]
+        changed.append(table.cast(pa.schema(fields)))
+    return pa.concat_tables(changed, promote_options="permissive")
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
 def _with_keys(table: pa.Table, source: str, roi: str) -> pa.Table:
     for i, (name, value) in enumerate((("source", source), ("roi", roi))):
         column = pa.repeat(pa.scalar(value), len(table))
@@ -313,4 +336,6 @@ def _attrs_of(holder: pa.Table | pa.Schema) -> dict[str, dict[str, Any]]:
     try:
         return json.loads(metadata[METADATA])["regions"]
     except (KeyError, ValueError):
-        raise StoreError("a table of the results folder lacks its metadata: it was not written by tramway_dask") from None
+        raise StoreError(
+            "a table of the results folder lacks its metadata: it was not written by tramway_dask"
+        ) from None

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ..errors import RegionError, suggest
 from ..spt_data import filters
@@ -28,7 +26,7 @@ from .density import density_based_roi
 if TYPE_CHECKING:
     from ..spt_data.sources import Source
 
-__all__ = ["FullRegion", "IndividualRegion", "Regions", "SupportRegion"]
+__all__ = ["FullRegion", "IndividualRegion", "Regions", "SupportRegion", "chosen"]
 
 DENSITY_OPTIONS = ("min_kernel_density", "target_pattern_size", "step_size_factor", "dr")
 
@@ -184,7 +182,9 @@ class SupportRegion:
         label = self.key if label is None else label
         return self.source.analyses.of_region(label, self.key).data
 
-    def add_sampling(self, sampling: Artefact, label: Label | None = None, comment: str | None = None) -> None:
+    def add_sampling(
+        self, sampling: Artefact, label: Label | None = None, comment: str | None = None
+    ) -> None:
         """Store a partition of this region in the analysis tree."""
         param = getattr(sampling, "param", None)
         if param is not None and (param.get("roi") or {}).get("label") is None:
@@ -303,8 +303,7 @@ class Regions:
                 skip_missing=skip_missing,
             )
         )
-        if self._parent is not None and hasattr(self._parent, "spt_data"):
-            self._parent.spt_data.drop_roi_files(suffix, extension)
+        self._drop_files()
         return defined
 
     def from_density(
@@ -317,7 +316,9 @@ class Regions:
         """
         for name in options:
             if name not in DENSITY_OPTIONS:
-                raise RegionError(f"from_density: unknown argument {name!r}; {suggest(name, DENSITY_OPTIONS)}")
+                raise RegionError(
+                    f"from_density: unknown argument {name!r}; {suggest(name, DENSITY_OPTIONS)}"
+                )
         boxes_from_squares([[0, 0]], side, "from_density")
         return self._define(
             _Collection(label, group_overlapping_roi, size=side, density=tuple(sorted(options.items())))
@@ -336,6 +337,18 @@ class Regions:
             raise RegionError(f"roi: expected regions such as roi.from_squares(...), got {other!r}")
         self._collections = list(other._collections)
         self._digits = other._digits
+        self._drop_files()
+
+    def _drop_files(self) -> None:
+        owner = getattr(self._parent, "_owner", None) if self._is_source else self._parent
+        if owner is not None:
+            self.drop_files_from(owner.spt_data)
+
+    def drop_files_from(self, data: Any) -> None:
+        """Drop the sources of a collection that are files of these regions."""
+        for collection in self._collections:
+            if collection.suffix is not None:
+                data.drop_roi_files(collection.suffix, collection.extension)
 
     def fix(self, regions: Sequence[SupportRegion]) -> None:
         """Restrict to given regions, for a unit of work."""
@@ -360,7 +373,8 @@ class Regions:
 
     @property
     def _is_source(self) -> bool:
-        return hasattr(self._parent, "translocations")
+        # asked of the class: an answer of the source itself would be to read its file
+        return hasattr(type(self._parent), "translocations")
 
     @property
     def filepath(self) -> str | None:
@@ -388,9 +402,7 @@ class Regions:
         owner = getattr(self._parent, "_owner", None)
         if rules is not self and owner is not None:
             paths = owner.spt_data.filepaths or paths
-        return roi_file(
-            self._parent.path, collection.suffix, collection.extension, first=paths[0]
-        )
+        return roi_file(self._parent.path, collection.suffix, collection.extension, first=paths[0])
 
     def _resolve(self) -> list[tuple[_Collection, Box, int]]:
         """Return every box of this source with its collection and index in it."""
@@ -456,7 +468,7 @@ class Regions:
         """
         for item in self._sources(source):
             for region in item.roi.support_regions():
-                if _chosen(index, region.index):
+                if chosen(index, region.index):
                     yield (region.index, region) if return_index else region
 
     def as_individual_roi(
@@ -473,7 +485,7 @@ class Regions:
                 for region in item.roi.support_regions():
                     yield (region.index, region) if return_index else region
             for definition, box, i in boxes:
-                if collection in (None, definition.label) and _chosen(index, i):
+                if collection in (None, definition.label) and chosen(index, i):
                     label = item.roi._label(definition.label, [i])
                     if definition.label and definition.grouped:
                         label = label.replace(definition.label, f"{definition.label} roi", 1)
@@ -493,7 +505,9 @@ class Regions:
             for m in members:
                 if boxes[m][2] == index and collection in (None, boxes[m][0].label):
                     return region
-        raise RegionError(f"{self._parent.name}: no region of interest of index {index}; there are {len(boxes)}")
+        raise RegionError(
+            f"{self._parent.name}: no region of interest of index {index}; there are {len(boxes)}"
+        )
 
     def _sources(self, source: Any) -> Iterator[Any]:
         if self._is_source:
@@ -505,13 +519,15 @@ class Regions:
         if not self._collections:
             return "Regions(whole field of view)"
         parts = [
-            f"{c.label or 'roi'}: " + (f"{len(c.boxes)} boxes" if c.boxes is not None else f"*{c.suffix}{c.extension}")
+            f"{c.label or 'roi'}: "
+            + (f"{len(c.boxes)} boxes" if c.boxes is not None else f"*{c.suffix}{c.extension}")
             for c in self._collections
         ]
         return f"Regions({'; '.join(parts)})"
 
 
-def _chosen(wanted: Any, index: int) -> bool:
+def chosen(wanted: Any, index: int) -> bool:
+    """Tell whether an index is among those wanted: None for all, numbers, or a function of the index."""
     if wanted is None:
         return True
     if callable(wanted):
@@ -521,6 +537,9 @@ def _chosen(wanted: Any, index: int) -> bool:
 
 def _groups(boxes: Sequence[tuple[_Collection, Box, int]]) -> list[list[int]]:
     """Group boxes that overlap or touch, transitively, where their collections ask for it."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     k = len(boxes)
     widths = {len(box.lower) for _, box, _ in boxes}
     if not any(c.grouped for c, _, _ in boxes) or len(widths) != 1:

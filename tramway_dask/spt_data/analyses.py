@@ -119,6 +119,11 @@ class Node:
                 artefact.parent = self.up.data
 
     @property
+    def stored(self) -> bool:
+        """Whether this node came from a results store."""
+        return self._loader is not None
+
+    @property
     def labels(self) -> list[Label]:
         """Labels of the children."""
         return list(self._children)
@@ -294,7 +299,7 @@ class Analyses:
     __repr__ = __str__
 
 
-def commit_as_analysis(label: Label | None, artefact: Artefact, *, parent: Any) -> Artefact:
+def commit_as_analysis(label: Label | None, artefact: Artefact, parent: Any) -> Artefact:
     """Store an artefact in the analysis tree.
 
     Parameters

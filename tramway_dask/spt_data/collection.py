@@ -123,6 +123,8 @@ class SPTData:
         self._replace(made)
         if len(made) > 1:
             self.drop_roi_files("roi", ".txt")
+            if self._owner is not None:
+                self._owner.roi.drop_files_from(self)
         return self
 
     def _replace(self, sources: Sequence[Source]) -> SPTData:
@@ -188,11 +190,7 @@ class SPTData:
 
     def filter_by_source(self, source: str | Callable[[str], bool] | None = None) -> Iterator[Source]:
         """Iterate over the sources of a given path, alias or name (or for which a function is true)."""
-        for item in self._sources:
-            if source is None or (callable(source) and source(item.source)):
-                yield item
-            elif isinstance(source, str) and source in (item.source, item.alias, item.name):
-                yield item
+        yield from (item for item in self._sources if item.matches(source))
 
     def find(self, name: str) -> Source:
         """Return the source of a given name."""
@@ -230,8 +228,10 @@ class SPTData:
         def belongs(path: str) -> bool:
             return any(path.endswith(e) and path.removesuffix(e) in stems for e in ends)
 
-        self._sources = [s for s in self._sources if s.path is None or not belongs(s.path)]
-        self._name_sources()
+        kept = [s for s in self._sources if s.path is None or not belongs(s.path)]
+        if len(kept) < len(self._sources):
+            self._sources = kept
+            self._name_sources()
 
     @property
     def bounds(self) -> pd.DataFrame:

@@ -87,6 +87,7 @@ class Source:
         self.name = alias or (Path(path).stem if path else "table")
         self._table = table
         self._checked = False
+        self._content: str | None = None
         self._translocations: pd.DataFrame | None = None
         self._frame_interval: float | None = None
         self._localization_precision: float | None = None
@@ -96,6 +97,14 @@ class Source:
         self._analyses: Analyses | None = None
         self._regions: Regions | None = None
         self._owner: Any = None
+
+    def matches(self, wanted: str | Callable[[str], bool] | None) -> bool:
+        """Tell whether this is the source of a path, alias or name (or for which a function is true)."""
+        if wanted is None or callable(wanted):
+            return wanted is None or bool(wanted(self.source))
+        if self.path is not None and os.path.abspath(wanted) == os.path.abspath(self.path):
+            return True
+        return wanted in (self.source, self.alias, self.name)
 
     @property
     def source(self) -> str:
@@ -128,12 +137,15 @@ class Source:
     def dataframe(self, table: pd.DataFrame) -> None:
         self._table = table
         self._checked = False
+        self._content = None
         self._translocations = None
         self.path = None
 
     def _read(self) -> pd.DataFrame:
         if self.path is None:
             table = self._table
+            if self._content is None:
+                self._content = fingerprint(table)
             if table is None:
                 raise DataError(f"{self.name}: the table of this source stayed in the user's process")
             if not isinstance(table, pd.DataFrame):
@@ -168,6 +180,8 @@ class Source:
         """Return a copy that holds no data, to travel."""
         light = copy.copy(self)
         light.attach(None)
+        if light.path is not None:  # where it goes, the current folder may be another
+            light.path = os.path.abspath(light.path)
         light._table, light._checked, light._translocations = None, False, None
         light._analyses = light._regions = None
         return light
@@ -294,7 +308,9 @@ class Source:
             "reset_origin": self._reset_origin,
         }
         if self.path is None:
-            return fingerprint({**reading, "table": self._table})
+            # that of the table as it was given: reading puts it in order
+            content = self._content if self._content is not None else fingerprint(self._table)
+            return fingerprint({**reading, "table": content})
         try:
             with open(self.path, "rb") as file:
                 digest = hashlib.file_digest(file, "blake2b").hexdigest()
