@@ -20,7 +20,7 @@ from .results.files import write_atomically
 __all__ = ["run_demo", "simulate_files"]
 
 FILES = 3
-PRECISION = 0.02  # µm
+PRECISION = 0.01  # µm
 SIDE = 1.0  # of a region, µm
 CENTERS = ((1.0, 1.0), (3.0, 1.0), (1.0, 3.0), (3.0, 3.0))
 BOX = ((0.0, 0.0), (4.0, 4.0))
@@ -146,7 +146,7 @@ def run_demo(folder: Path, *, workers: int | None = None, seed: int = 0) -> bool
     a.spt_data.localization_precision = PRECISION
     a.roi = roi.from_squares(CENTERS, SIDE)
     a.tesseller = tessellers.Hexagons(resolution=0.1)
-    a.mapper = models.DV(diffusivity_prior=1.0, potential_prior=0.05)
+    a.mapper = models.DV(diffusivity_prior=10.0, potential_prior=0.5)
     # every simulated molecule moves, so that no static one need be left out
     a.pipeline.append_stage(stages.tessellate_and_infer(map_label=LABEL, discard_static=False))
     a.env = environments.LocalHost(worker_count=workers or min(4, os.cpu_count() or 1))
@@ -174,7 +174,7 @@ def _simulated(number: int, seed: int) -> pd.DataFrame:
         diffusivity=diffusivity,
         potential=wells,
         box=BOX,
-        trajectory_count=1200,
+        trajectory_count=900,
         duration=4.0,
         time_step=0.02,
         substeps=10,
@@ -243,7 +243,7 @@ CONFIG = """\
 results = "results"
 
 [spt_data]
-localization_precision = 0.02  # µm
+localization_precision = 0.01  # µm
 
 [spt_data.from_ascii_files]
 pattern = "data/*.trxyt"       # n, x, y, t in µm and s; for csv with a header, also: pixel_size, dt, columns
@@ -258,8 +258,8 @@ resolution = 0.1               # µm
 
 [mapper]
 type = "DV"                    # or D, DD, DF
-diffusivity_prior = 1.0
-potential_prior = 0.05
+diffusivity_prior = 10.0
+potential_prior = 0.5
 
 [[stages]]
 stage = "tessellate_and_infer"

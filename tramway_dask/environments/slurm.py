@@ -1,0 +1,395 @@
+"""Environments on Slurm: from a submit host, or from a laptop over SSH."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..component import count, one_of, optional, positive, setting
+from ..errors import ClusterError, SpecificationError
+from .base import Environment
+from .jobs import JobSettings, directives, worker_script
+from .shell import LocalShell
+
+__all__ = ["Slurm", "SlurmOverSSH"]
+
+logger = logging.getLogger("tramway_dask")
+
+PLACES = ("login", "job")
+WALLTIME = re.compile(r"(\d+-)?\d+(:\d{1,2}){0,2}")
+
+
+def _walltime(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not WALLTIME.fullmatch(value):
+        raise SpecificationError(f"{name}: expected e.g. '04:00:00' or '1-12:00:00', got {value!r}")
+    return value
+
+
+def _memory(name: str, value: Any) -> str:
+    from dask.utils import parse_bytes
+
+    try:
+        parse_bytes(value)
+    except (ValueError, TypeError, AttributeError):
+        raise SpecificationError(f"{name}: expected e.g. '4 GiB', got {value!r}") from None
+    return str(value)
+
+
+def _options(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise SpecificationError(f"{name}: expected a dictionary such as dict(p='main', qos='fast'), got {value!r}")
+    directives(value)
+    return value
+
+
+def _mapping(name: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise SpecificationError(f"{name}: expected a dictionary of local to remote folders, got {value!r}")
+    return value
+
+
+def _lines(name: str, value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+@dataclass(eq=False, repr=False)
+class Slurm(Environment):
+    """Workers as jobs of Slurm, from a host on which ``sbatch`` is.
+
+    Parameters
+    ----------
+    worker_count : int
+        Number of workers; each is a job.
+    cores : int
+        Threads of a worker.
+    memory : str
+        Of a worker.
+    walltime : str
+        Of a job, ``[days-]hours:minutes:seconds``.
+    queue : str, optional
+        Partition; also `partition`.
+    account : str, optional
+    interface : str, optional
+        Network interface by which compute nodes and login node reach each other, such as ``"ib0"``.
+    sbatch_options : dict
+        Further options of sbatch; one-letter names as with a single dash.
+    working_directory : str, optional
+        Folder for runs, on a file system that nodes and login node share; also `wd`. Default: the
+        scratch folder of the site, else ``~/.tramway_dask``.
+    python : str
+        Command that starts Python on the nodes.
+    prologue : sequence of str
+        Shell lines that come first in every job.
+    scheduler : {'login', 'job'}
+        Where the Dask scheduler runs: on the login node, or in a job of its own where the site forbids
+        long processes there.
+    scheduler_walltime : str, optional
+        Of that job; default: `walltime`.
+    max_jobs, max_array : int
+        Limits of the site.
+    max_resubmits : int
+        How many worker jobs that ended before their time are replaced.
+    local_directory : str
+        Of workers, on the node.
+    start_timeout : float
+        Seconds to wait for the scheduler.
+    """
+
+    worker_count: int = setting(1, check=count)
+    cores: int = setting(1, check=count)
+    memory: str = setting("4 GiB", check=_memory)
+    walltime: str = setting("01:00:00", check=_walltime)
+    queue: str | None = setting(None)
+    account: str | None = setting(None)
+    interface: str | None = setting(None)
+    sbatch_options: dict[str, Any] = setting(default_factory=dict, check=_options)
+    working_directory: str | None = setting(None)
+    python: str = setting("python3")
+    prologue: tuple[str, ...] = setting((), check=_lines)
+    scheduler: str = setting("login", check=one_of(*PLACES))
+    scheduler_walltime: str | None = setting(None, check=optional(_walltime))
+    max_jobs: int | None = setting(None, check=optional(count))
+    max_array: int = setting(1000, check=count)
+    max_resubmits: int = setting(20, check=count)
+    reconcile_interval: float = setting(15.0, check=positive)
+    local_directory: str = setting("/tmp")
+    start_timeout: float = setting(300.0, check=positive)
+    idle_timeout: str = setting("1 hour")
+
+    lost: ClassVar = {
+        **Environment.lost,
+        "srun_options": "results are collected by the client, no step runs under srun",
+        "collectibles": "name them with a.pipeline.add_collectible(path)",
+    }
+
+    @property
+    def wc(self) -> int:
+        """Alias of `worker_count`."""
+        return self.worker_count
+
+    @wc.setter
+    def wc(self, value: int) -> None:
+        self.worker_count = value
+
+    @property
+    def wd(self) -> str | None:
+        """Alias of `working_directory`."""
+        return self.working_directory
+
+    @wd.setter
+    def wd(self, value: str | None) -> None:
+        self.working_directory = value
+
+    @property
+    def partition(self) -> str | None:
+        """Alias of `queue`."""
+        return self.queue
+
+    @partition.setter
+    def partition(self, value: str | None) -> None:
+        self.queue = value
+
+    @property
+    def submit_side(self) -> bool:
+        """Always true: scripts run on the submit side only."""
+        return True
+
+    @property
+    def worker_side(self) -> bool:
+        """Always false."""
+        return False
+
+    @classmethod
+    def remote_dependencies(cls) -> str:
+        """Return the shell line that must come before Python, such as ``module load ...``."""
+        return ""
+
+    @classmethod
+    def scratch(cls, username: str) -> str | None:
+        """Return the scratch folder of a user."""
+        return None
+
+    def user(self) -> str:
+        """Return the name of the user on the cluster."""
+        return getpass.getuser()
+
+    def _shell(self) -> Any:
+        return LocalShell()
+
+    def _prologue(self) -> list[str]:
+        # jobs given to sbatch from outside a login shell know no modules
+        first = "[ -r /etc/profile ] && . /etc/profile >/dev/null 2>&1"
+        return [line for line in (first, *self.prologue, self.remote_dependencies()) if line]
+
+    def runs_folder(self, home: str = "$HOME") -> str:
+        """Return the folder of runs on the cluster."""
+        folder = self.working_directory or self.scratch(self.user()) or "~/.tramway_dask"
+        if folder == "~" or folder.startswith("~/"):
+            folder = home + folder[1:]
+        elif not folder.startswith(("/", "$")):
+            folder = f"{home}/{folder}"
+        return folder
+
+    def _python(self, run_folder: str, home: str) -> str:
+        """Return the shell words that start Python."""
+        return f"env PYTHONNOUSERSITE=1 {self.python} -s"
+
+    def _settings(self, run_id: str, folder: str, home: str) -> JobSettings:
+        return JobSettings(
+            name=f"tramway-{run_id}",
+            folder=folder,
+            python=self._python(folder, home),
+            prologue=self._prologue(),
+            cores=self.cores,
+            memory=self.memory,
+            walltime=self.walltime,
+            queue=self.queue,
+            account=self.account,
+            interface=self.interface,
+            options=self.sbatch_options,
+            local_directory=self.local_directory,
+        )
+
+    def job_script(self) -> str:
+        """Return the script of the worker jobs; nothing is submitted.
+
+        The address of the scheduler and the names of run and workers are placeholders.
+
+        Raises
+        ------
+        SpecificationError
+            If options are wrong.
+        """
+        if self.is_running:
+            run = self._cluster.run
+            return worker_script(run.settings, address=self._cluster.scheduler.address)
+        home = f"/home/{self.user()}"
+        folder = f"{self.runs_folder(home)}/runs/RUN"
+        return worker_script(self._settings("RUN", folder, home))
+
+    def start(self) -> Any:
+        """Connect, start the scheduler and submit the workers."""
+        from .looping import LoopThread
+
+        self.job_script()  # wrong options fail here, before anything is started
+        loop = LoopThread()
+        try:
+            cluster = loop.call(self._start_pool(loop), timeout=None)
+        except BaseException:
+            shell = self.__dict__.pop("_connection", None)
+            if shell is not None:
+                loop.call(shell.close(), timeout=10)
+            loop.close()
+            raise
+        self._loop = loop
+        cluster.scale(self.worker_count)
+        return cluster
+
+    async def _start_pool(self, loop: Any) -> Any:
+        from .remote import SlurmPool
+        from .runfolder import RunFolder, new_run_id, new_security
+
+        shell = self._connection = self._shell()
+        await shell.connect()
+        home = await shell.home()
+        run_id = new_run_id()
+        folder = f"{self.runs_folder(home)}/runs/{run_id}"
+        run = RunFolder(shell, run_id, folder, self._settings(run_id, folder, home), new_security())
+        await self._prepare(run, home)
+        await run.make()
+        pool = SlurmPool(
+            run,
+            {
+                "python": run.settings.python,
+                "place": self.scheduler,
+                "walltime": self.scheduler_walltime,
+                "idle_timeout": self.idle_timeout,
+                "start_timeout": self.start_timeout,
+            },
+            max_array=self.max_array,
+            max_jobs=self.max_jobs,
+            max_resubmits=self.max_resubmits,
+            interval=self.reconcile_interval,
+            loop=loop.io_loop,
+            asynchronous=True,
+        )
+        try:
+            await pool
+        except RuntimeError as error:
+            cause = error.__cause__
+            raise (cause if isinstance(cause, ClusterError) else ClusterError(str(error))) from error
+        return pool
+
+    async def _prepare(self, run: Any, home: str) -> None:
+        """Make sure of what the jobs need, before anything is started."""
+
+    def check(self) -> None:
+        """Raise the reason for which no more workers come, if there is one."""
+        cluster = self.__dict__.get("_cluster")
+        if cluster is not None and cluster.problem is not None:
+            raise ClusterError(cluster.problem)
+
+    def close(self) -> None:
+        """Cancel the jobs, end the scheduler, delete the keys, close the connection."""
+        loop = self.__dict__.pop("_loop", None)
+        super().close()
+        shell = self.__dict__.pop("_connection", None)
+        if loop is not None:
+            if shell is not None:
+                loop.call(shell.close(), timeout=30)
+            loop.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in super().__getstate__().items() if k not in ("_loop", "_connection")}
+
+
+@dataclass(eq=False, repr=False)
+class SlurmOverSSH(Slurm):
+    """Workers as jobs of Slurm, submitted over SSH.
+
+    The cluster never connects to this computer: one SSH connection to the login node carries
+    everything, as the user's SSH configuration says.
+
+    Parameters
+    ----------
+    host : str, optional
+        Login node, or its name in ``~/.ssh/config``; default: that of the site.
+    username : str, optional
+        Default: as the SSH configuration says.
+    port : int, optional
+    directory_mapping : dict
+        Local folders and where the same files are on the cluster. The home folder is mapped to the
+        remote one.
+    stage_data : {'auto', 'never'}
+        Whether files that the cluster does not have are uploaded.
+    ssh_options : dict
+        Further options of asyncssh's ``connect``.
+
+    The other parameters are those of `Slurm`.
+    """
+
+    host: str | None = setting(None)
+    username: str | None = setting(None)
+    port: int | None = setting(None, check=optional(count))
+    directory_mapping: dict[str, str] = setting(default_factory=dict, check=_mapping)
+    stage_data: str = setting("auto", check=one_of("auto", "never"))
+    ssh_options: dict[str, Any] = setting(default_factory=dict)
+
+    shares_files: ClassVar[bool] = False
+
+    @classmethod
+    def hostname(cls) -> str | None:
+        """Return the login node of the site."""
+        return None
+
+    def login_node(self) -> tuple[str, str | None]:
+        """Return the host to connect to, and the name of the user if it is known."""
+        host = self.host or self.hostname()
+        if not host:
+            raise SpecificationError(
+                f"{type(self).__name__}: no host; set a.env.host = 'user@login.node' or use the adapter of a site"
+            )
+        name, _, alone = host.rpartition("@")
+        return alone, self.username or name or None
+
+    def user(self) -> str:
+        """Return the name of the user on the cluster."""
+        host = self.host or self.hostname()
+        named = self.login_node()[1] if host else self.username
+        return named or getpass.getuser()
+
+    def _shell(self) -> Any:
+        from .ssh import Connection
+
+        host, username = self.login_node()
+        return Connection(host, username=username, port=self.port, options=self.ssh_options)
+
+    def mapped(self, path: str, home: str) -> str:
+        """Return where a local file would be on the cluster.
+
+        Parameters
+        ----------
+        path : str
+            Absolute.
+        home : str
+            Home folder on the cluster.
+        """
+        pairs = {os.path.expanduser("~"): home}
+        for local, remote in self.directory_mapping.items():
+            local = os.path.abspath(os.path.expanduser(local))
+            pairs[local] = home + remote[1:] if remote.startswith("~") else remote
+        for local in sorted(pairs, key=len, reverse=True):
+            if path == local or path.startswith(local.rstrip("/") + "/"):
+                return pairs[local].rstrip("/") + path[len(local.rstrip("/")) :]
+        return path
+
+
+def quoted(words: Sequence[str]) -> str:
+    """Return words as a shell command."""
+    return shlex.join(words)

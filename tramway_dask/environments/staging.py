@@ -1,0 +1,125 @@
+"""Files of a run on the cluster: found where they are, or uploaded once."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+
+__all__ = ["Staged", "digest_of", "stage"]
+
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Where the files are on the cluster, and what had to be sent.
+
+    Attributes
+    ----------
+    paths : mapping of str to str
+        Remote path of each local one.
+    sent : int
+        Number of files uploaded.
+    size : int
+        Bytes uploaded.
+    """
+
+    paths: Mapping[str, str]
+    sent: int = 0
+    size: int = 0
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+async def stage(
+    shell: Any,
+    files: Sequence[str],
+    *,
+    mapped: Callable[[str], str | None],
+    folder: str,
+    upload: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Staged:
+    """Make sure that the cluster has some files.
+
+    A file is used where the mapping says that it is, if it has the same content there. Otherwise it is
+    uploaded to a name made of its content, so that it is never sent twice.
+
+    Parameters
+    ----------
+    shell : Connection
+    files : sequence of str
+        Local paths.
+    mapped : callable
+        Returns where a local file would be on the cluster; None if the workers cannot see that place.
+    folder : str
+        Remote folder for uploads.
+    upload : bool
+        Whether what is missing is uploaded.
+    progress : callable, optional
+        Called with bytes sent so far and in total.
+
+    Raises
+    ------
+    DataError
+        If files are missing there and `upload` is false.
+    """
+    local = {path: Path(path).absolute() for path in dict.fromkeys(files)}
+    digests = {path: digest_of(at) for path, at in local.items()}
+    uploaded = {path: f"{folder}/{digests[path][:32]}/{at.name}" for path, at in local.items()}
+    candidates = {path: [p for p in (mapped(str(at)), uploaded[path]) if p] for path, at in local.items()}
+    found = await _digests(shell, [p for places in candidates.values() for p in places])
+    paths = {}
+    for path, places in candidates.items():
+        same = [p for p in places if found.get(p) == digests[path]]
+        if same:
+            paths[path] = same[0]
+    missing = [path for path in local if path not in paths]
+    if missing and not upload:
+        looked = candidates[missing[0]][0]
+        raise DataError(
+            f"{len(missing)} files are not on the cluster with the same content, such as {missing[0]} (looked for "
+            f"{looked}); copy them, correct a.env.directory_mapping, or set a.env.stage_data = 'auto'"
+        )
+    total, before = sum(local[p].stat().st_size for p in missing), 0
+    if missing:
+        folders = " ".join(shlex.quote(uploaded[p].rpartition("/")[0]) for p in missing)
+        await shell.run(f"umask 077 && mkdir -p {folders}")
+    for path in missing:
+        size = local[path].stat().st_size
+
+        def advanced(sent: int, before: int = before) -> None:
+            if progress is not None:
+                progress(before + sent, total)
+
+        await shell.upload(local[path], uploaded[path], progress=advanced, digest=digests[path])
+        before += size
+        paths[path] = uploaded[path]
+    return Staged(paths, len(missing), total)
+
+
+async def _digests(shell: Any, paths: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of those remote files that exist, asked for in one command."""
+    if not paths:
+        return {}
+    script = 'while IFS= read -r -d "" f; do [ -f "$f" ] && [ -r "$f" ] && sha256sum -z -- "$f"; done; true'
+    done = await shell.run(script, input="".join(f"{p}\0" for p in paths), timeout=3600)
+    found = {}
+    for entry in done.stdout.split("\0"):
+        digest, _, name = entry.strip("\n").partition("  ")
+        if name:
+            found[name] = digest
+    return found
