@@ -217,7 +217,7 @@ class Component:
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.to_dict() == other.to_dict()  # type: ignore[attr-defined]
+        return type(self) is type(other) and isinstance(other, Component) and self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
         return hash(self.fingerprint())

@@ -17,6 +17,7 @@ __all__ = [
     "InferenceError",
     "LabelConflictError",
     "LocalizationPrecisionWarning",
+    "LostClusterError",
     "MissingDependencyError",
     "PipelineError",
     "RegionError",
@@ -76,6 +77,10 @@ class UnitFailedError(PipelineError):
 
 class ClusterError(TramwayDaskError, RuntimeError):
     """The Dask cluster cannot be started, reached or scaled."""
+
+
+class LostClusterError(ClusterError):
+    """The cluster was reached before and no longer is."""
 
 
 class MissingDependencyError(TramwayDaskError, ImportError):

@@ -139,7 +139,9 @@ def _call_initializers(section: str, target: Any, options: dict[str, Any], folde
         try:
             inspect.signature(method).bind(**arguments)
         except TypeError as error:
-            raise SpecificationError(f"[{section}.{name}]: {error}; arguments: {inspect.signature(method)}") from None
+            raise SpecificationError(
+                f"[{section}.{name}]: {error}; arguments: {inspect.signature(method)}"
+            ) from None
         method(**arguments)
     for name, value in options.items():
         if name.startswith("from_"):
@@ -183,7 +185,9 @@ def _stages(entries: Any) -> list[stages.Stage]:
     if isinstance(entries, str | Mapping):
         entries = [entries]
     if not entries:
-        raise SpecificationError('no stage: add e.g.\n[[stages]]\nstage = "tessellate_and_infer"\nmap_label = "dv"')
+        raise SpecificationError(
+            'no stage: add e.g.\n[[stages]]\nstage = "tessellate_and_infer"\nmap_label = "dv"'
+        )
     made = []
     for i, entry in enumerate(entries):
         options = {"stage": entry} if isinstance(entry, str) else _mapping(f"stages {i}", entry)

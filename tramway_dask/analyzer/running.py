@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PipelineError, SpecificationError, StoreError, suggest
+from ..errors import LostClusterError, PipelineError, SpecificationError, StoreError, suggest
 from ..pipeline.execute import Recorder, closing, run_in_process, run_on_cluster, submit_units
+from ..pipeline.graph import Reach
 from ..pipeline.plan import Plan, make_plan
 from ..pipeline.progress import Progress
 from ..pipeline.report import RunReport
@@ -51,7 +52,12 @@ def run(
         # what is wrong with the specification is said before anything is written
         analyzer.recover()
         _plan(analyzer, first, overwrite)
-    with locked(store.folder), _logged(analyzer), _run_record(analyzer, report):
+    with (
+        locked(store.folder),
+        _logged(analyzer),
+        _run_record(analyzer, report),
+        contextlib.ExitStack() as place,
+    ):
         for source in store.pending():
             store.merge(source)
         for block in _blocks(stages):
@@ -64,10 +70,7 @@ def run(
                 shared = analyzer.env is None or analyzer.env.shares_files
                 if stage.run_everywhere and not shared:
                     _run_here(stage, analyzer, report)
-            plan = _plan(analyzer, block, overwrite)
-            bar = Progress(len(plan.todo), progress)
-            with closing(Recorder(plan, store, report, bar, on_error)) as recorder:
-                _execute(plan, analyzer, recorder, batch)
+            _run_block(analyzer, block, report, overwrite, on_error, progress, batch, place)
         report.seconds = time.perf_counter() - began
     analyzer.refresh()
     for text in report.warnings:
@@ -79,22 +82,70 @@ def _plan(analyzer: RWAnalyzer, stages: Sequence[Stage], overwrite: bool) -> Pla
     return make_plan(analyzer, stages, analyzer.results, overwrite=overwrite)
 
 
-def _execute(plan: Plan, analyzer: RWAnalyzer, recorder: Recorder, batch: int | str) -> None:
+def _run_block(
+    analyzer: RWAnalyzer,
+    stages: Sequence[Stage],
+    report: RunReport,
+    overwrite: bool,
+    on_error: str,
+    progress: bool,
+    batch: int | str,
+    place: contextlib.ExitStack,
+) -> None:
+    """Run stages that need not run here; go on where a lost cluster has left off, if it is found again."""
+    store, env, again = analyzer.results, analyzer.env, False
+    while True:
+        plan = _plan(analyzer, stages, overwrite)
+        bar = Progress(len(plan.todo), progress)
+        with closing(Recorder(plan, store, report, bar, on_error, count_skipped=not again)) as recorder:
+            try:
+                _execute(plan, analyzer, recorder, batch, place)
+                return
+            except LostClusterError as error:
+                analyzer.logger.warning("%s; trying to find it again", error)
+                lost = error
+        env.reconnect(lost)
+        for source, key, payload in env.parts():
+            store.write_part(source, key, payload)
+        for source in store.pending():
+            store.merge(source)
+        again = True
+
+
+def _execute(
+    plan: Plan, analyzer: RWAnalyzer, recorder: Recorder, batch: int | str, place: contextlib.ExitStack
+) -> None:
     if not plan.todo:
         return
-    if analyzer.env is None:
-        run_in_process(plan, analyzer.specification(), analyzer.results, recorder)
+    env, specification = analyzer.env, analyzer.specification()
+    if env is None:
+        run_in_process(plan, specification, analyzer.results, recorder)
         return
-    with analyzer.env.connect() as client:
-        run_on_cluster(
-            plan,
-            analyzer.specification(),
-            analyzer.results,
-            recorder,
-            client,
-            shares_files=analyzer.env.shares_files,
-            batch=batch,
-        )
+    if not env.is_running:
+        place.enter_context(env.connect())
+    run_on_cluster(
+        plan,
+        specification,
+        analyzer.results,
+        recorder,
+        env.client,
+        reach=_reach(plan, analyzer),
+        batch=batch,
+        check=env.check,
+    )
+
+
+def _reach(plan: Plan, analyzer: RWAnalyzer) -> Reach:
+    """Make sure that the workers have the files, and return how they reach them."""
+    env = analyzer.env
+    if env.shares_files:
+        return Reach(analyzer.results)
+    sources = {
+        u.source.name: u.source for u in plan.todo if u.source is not None and u.source.path is not None
+    }
+    staged = env.stage([s.path for s in sources.values()])
+    paths = {name: staged[s.path] for name, s in sources.items()}
+    return Reach(None, paths, env.parts_folder)
 
 
 def _run_here(stage: Stage, analyzer: RWAnalyzer, report: RunReport) -> None:
@@ -103,7 +154,9 @@ def _run_here(stage: Stage, analyzer: RWAnalyzer, report: RunReport) -> None:
     with analyzer.holding_results():
         returned = stage(analyzer)
     task = UnitTask(stage.name, "", -1, stage.name)
-    report.add(UnitResult(task, returned=returned, seconds=time.perf_counter() - began, host=socket.gethostname()))
+    report.add(
+        UnitResult(task, returned=returned, seconds=time.perf_counter() - began, host=socket.gethostname())
+    )
 
 
 def submit(analyzer: RWAnalyzer, *, overwrite: bool) -> dict[tuple[str, str], Any]:
@@ -116,7 +169,7 @@ def submit(analyzer: RWAnalyzer, *, overwrite: bool) -> dict[tuple[str, str], An
     plan = analyzer.plan(overwrite=overwrite)
     recorder = Recorder(plan, store, RunReport(store.folder))
     client = analyzer.env.client
-    futures = submit_units(plan, analyzer, store, recorder, client, shares_files=analyzer.env.shares_files)
+    futures = submit_units(plan, analyzer, store, recorder, client, reach=_reach(plan, analyzer))
     return {unit.place: future for unit, future in futures.items()}
 
 

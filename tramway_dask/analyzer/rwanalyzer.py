@@ -153,7 +153,9 @@ class RWAnalyzer:
     @time.setter
     def time(self, value: Any) -> None:
         value = SlidingWindow(value) if isinstance(value, int | float) else value
-        self._components["time"] = _component("time", value, Time, "time.SlidingWindow(duration=60)").bind(self)
+        self._components["time"] = _component("time", value, Time, "time.SlidingWindow(duration=60)").bind(
+            self
+        )
 
     @property
     def sampler(self) -> Any:
@@ -279,10 +281,10 @@ class RWAnalyzer:
 
         Computing them gives a `UnitResult` each; nothing is stored.
         """
-        from ..pipeline.graph import delayed_units
+        from ..pipeline.graph import Reach, delayed_units
 
         plan = self.plan(overwrite=overwrite)
-        graph = delayed_units(plan, self.specification(), self.results)
+        graph = delayed_units(plan, self.specification(), Reach(self.results))
         return {unit.place: task for unit, task in graph.items()}
 
     def plan(self, *, overwrite: bool = False) -> Plan:
@@ -348,7 +350,8 @@ class RWAnalyzer:
         """Return a copy that sees some sources and regions only; stages are applied to it."""
         unit = copy.copy(self)
         unit._components = {
-            name: None if held is None else copy.copy(held).bind(unit) for name, held in self._components.items()
+            name: None if held is None else copy.copy(held).bind(unit)
+            for name, held in self._components.items()
         }
         unit._roi = Regions(unit)
         unit._roi.take(self.roi)
@@ -386,7 +389,7 @@ class RWAnalyzer:
                 unit = {"id": name, "key": key, "outputs": [[*record.output, key]], "removed": []}
                 self.results.add(source.name, [Payload(unit, [record])])
             self.results.add(source.name, [Payload({"id": "by hand", "removed": gone}, [])] if gone else [])
-        source.analyses = None
+        source.forget_analyses()
 
     def _locked(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext() if self._holds_results else locked(self.results.folder)
@@ -403,7 +406,7 @@ class RWAnalyzer:
     def refresh(self) -> None:
         """Forget trees that were loaded before a run, so that they are loaded again."""
         for source in self.spt_data:
-            source.analyses = None
+            source.forget_analyses()
 
     def plots_of(self, holder: Any) -> Plots:
         """Return the plots of an attribute, by TRamWAy's names."""
@@ -453,4 +456,3 @@ def _component(name: str, value: Any, kind: type, example: str) -> Any:
     if not isinstance(value, kind):
         raise SpecificationError(f"{name}: expected e.g. {example}, got {value!r}")
     return copy.copy(value)
-

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..component import Component
-from ..errors import ClusterError
+from ..errors import ClusterError, LostClusterError
 
 if TYPE_CHECKING:
     from distributed import Client
-    from distributed.deploy.cluster import Cluster
 
 __all__ = ["Environment", "GivenClient"]
 
@@ -35,7 +34,7 @@ class Environment(Component):
     # whether workers see the files of the user's process under the same paths
     shares_files: ClassVar[bool] = True
 
-    def start(self) -> Cluster:
+    def start(self) -> Any:
         """Start a cluster."""
         raise NotImplementedError
 
@@ -65,6 +64,26 @@ class Environment(Component):
         """Address of the Dask dashboard."""
         return self.cluster.dashboard_link
 
+    def stage(self, files: Sequence[str]) -> Mapping[str, str]:
+        """Make sure that the workers have some files, and return where they find each of them."""
+        return {path: path for path in files}
+
+    @property
+    def parts_folder(self) -> str | None:
+        """Folder in which the workers leave copies of their results, if they do not share ours."""
+        return None
+
+    def parts(self) -> Iterator[tuple[str, str, bytes]]:
+        """Iterate over the copies that the workers left: source, key and content."""
+        return iter(())
+
+    def check(self) -> None:
+        """Raise the reason for which no more workers come, if there is one."""
+
+    def reconnect(self, error: LostClusterError) -> None:
+        """Find a lost cluster again, or raise the error."""
+        raise error
+
     def scale(self, n: int) -> None:
         """Ask for `n` workers."""
         self.cluster.scale(n)
@@ -79,7 +98,7 @@ class Environment(Component):
     def close(self) -> None:
         """Close the client and the cluster."""
         client, cluster = self.__dict__.get("_client"), self.__dict__.get("_cluster")
-        self._client = self._cluster = None
+        self.__dict__.update(_client=None, _cluster=None)
         if client is not None:
             client.close()
         if cluster is not None:
@@ -118,7 +137,9 @@ class GivenClient(Environment):
     def cluster(self) -> Any:
         """The client's cluster."""
         if self._client.cluster is None:
-            raise ClusterError("this client is connected to a scheduler by address: there is no cluster to scale")
+            raise ClusterError(
+                "this client is connected to a scheduler by address: there is no cluster to scale"
+            )
         return self._client.cluster
 
     @property

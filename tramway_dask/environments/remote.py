@@ -193,6 +193,8 @@ class SlurmPool(SpecCluster):
         self.max_jobs = max_jobs or math.inf
         self.max_resubmits = max_resubmits
         self.interval = interval
+        self.scheduler: Any
+        self.scheduler_comm: Any
         self.resubmitted = 0
         self.problem: str | None = None
         self.states: dict[str, tuple[str, str, str]] = {}
@@ -211,7 +213,8 @@ class SlurmPool(SpecCluster):
 
     async def _start(self) -> None:
         await super()._start()
-        self._submitter = Submitter(self.run, self.scheduler.address, self.max_array)
+        address = self.scheduler.address
+        self._submitter = Submitter(self.run, address, self.max_array)
         self.new_spec = {"cls": WorkerJob, "options": {"submitter": self._submitter}}
         self._watcher = asyncio.ensure_future(self._watch())
 

@@ -58,9 +58,7 @@ class LocalShell:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            out, err = await asyncio.wait_for(
-                process.communicate((input or "").encode()), timeout=timeout
-            )
+            out, err = await asyncio.wait_for(process.communicate((input or "").encode()), timeout=timeout)
         except TimeoutError:
             process.kill()
             raise ClusterError(f"no answer within {timeout:g} s from: {command[:200]}") from None

@@ -43,7 +43,9 @@ def _memory(name: str, value: Any) -> str:
 
 def _options(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise SpecificationError(f"{name}: expected a dictionary such as dict(p='main', qos='fast'), got {value!r}")
+        raise SpecificationError(
+            f"{name}: expected a dictionary such as dict(p='main', qos='fast'), got {value!r}"
+        )
     directives(value)
     return value
 

@@ -126,7 +126,9 @@ class Submitter:
         command = f"squeue --noheader --me --name={shlex.quote(job_name)} --format=%A"
         found = (await self.run.shell.run(command)).stdout.split()
         if not found:
-            raise ClusterError(f"sbatch gave no answer and there is no job {job_name!r}: nothing was submitted")
+            raise ClusterError(
+                f"sbatch gave no answer and there is no job {job_name!r}: nothing was submitted"
+            )
         return min(found, key=int)
 
     async def _cancel_all(self) -> None:

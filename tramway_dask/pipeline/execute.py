@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..errors import StoreError, UnitFailedError
+from ..errors import LostClusterError, StoreError, UnitFailedError
 from ..results.store import MERGE_AT, Store
-from .graph import Batch, build_graph, delayed_units, make_batches
+from .graph import Batch, Reach, build_graph, delayed_units, make_batches
 from .plan import Plan, PlannedUnit
 from .progress import Progress
 from .report import RunReport
@@ -21,6 +22,9 @@ from .work import Failure, UnitResult, not_run, one_thread, read_table, run_unit
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+
+# seconds between two looks at whether the cluster is still there, while no result arrives
+CHECK_EVERY = 2.0
 
 __all__ = ["Recorder", "run_in_process", "run_on_cluster", "submit_units"]
 
@@ -35,6 +39,8 @@ class Recorder:
     report : RunReport
     progress : Progress, optional
     on_error : {'record', 'raise'}
+    count_skipped : bool
+        Whether units that were done before are in the report.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class Recorder:
         report: RunReport,
         progress: Progress | None = None,
         on_error: str = "record",
+        count_skipped: bool = True,
     ) -> None:
         self.store = store
         self.report = report
@@ -58,7 +65,8 @@ class Recorder:
         for unit in plan.units:
             if unit.status == "done":
                 self._forget(unit)
-                report.skip(unit.task.name, unit.task.source, unit.task.region)
+                if count_skipped:
+                    report.skip(unit.task.name, unit.task.source, unit.task.region)
             elif unit.failure is not None:
                 self._record_failure(UnitResult(unit.task, failure=unit.failure))
                 report.add(UnitResult(unit.task, failure=unit.failure))
@@ -183,7 +191,14 @@ def _run_in_order(plan: Plan, analyzer: Any, store: Store, recorder: Recorder) -
             given["rows"] = [None]
         upstream = [[results[id(u)] for u in unit.upstream if id(u) in results]]
         (result,) = run_units(
-            analyzer, unit.stage, source, list(unit.regions), [unit.task], upstream=upstream, store=store, **given
+            analyzer,
+            unit.stage,
+            source,
+            list(unit.regions),
+            [unit.task],
+            upstream=upstream,
+            store=store,
+            **given,
         )
         recorder.take(result)
         for earlier in unit.upstream:
@@ -219,27 +234,55 @@ def run_on_cluster(
     recorder: Recorder,
     client: Client,
     *,
-    shares_files: bool = True,
+    reach: Reach | None = None,
     batch: int | str = "auto",
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Run units as Dask tasks and store their results as they complete.
+
+    Parameters
+    ----------
+    plan, analyzer, store, recorder, client
+    reach : Reach, optional
+        Default: the workers can read the results folder and the files.
+    batch : int or 'auto'
+        Units per task.
+    check : callable
+        Called every now and then; raises if there is no hope for more results.
+
+    Raises
+    ------
+    LostClusterError
+        If the scheduler can no longer be reached.
+
+    Notes
+    -----
 
     A worker that dies is replaced and its tasks run again by Dask. A task that was there each time
     is not to blame for that: its units run again one by one, with nothing else on the cluster, and
     one that still kills its workers is recorded as failed.
     """
-    from distributed import as_completed
-
+    reach = Reach(store) if reach is None else reach
     workers = max(1, len(client.scheduler_info()["workers"]))
     batches = make_batches(plan.todo, batch, workers)
-    folder = store if shares_files else None
-    graph = build_graph(batches, analyzer.specification(), folder)
+    graph = build_graph(batches, analyzer.specification(), reach, stored=store)
     futures = dict(zip(client.compute(list(graph.values())), graph, strict=True))
-    waiting = as_completed(list(futures), loop=client.loop)
+    arrived: queue.Queue[Future] = queue.Queue()
+    for future in futures:
+        future.add_done_callback(arrived.put)
     suspects: list[PlannedUnit] = []
     try:
-        for future in waiting:
+        while futures:
+            try:
+                future = arrived.get(timeout=CHECK_EVERY)
+            except queue.Empty:
+                check()
+                if client.status != "running":
+                    raise LostClusterError("the scheduler can no longer be reached") from None
+                continue
             current = futures.pop(future)
+            if future.status in ("cancelled", "lost"):
+                raise LostClusterError("the scheduler can no longer be reached: it has forgotten the work")
             try:
                 results = future.result() if future.status == "finished" else None
             except Exception:  # it cannot be sent here
@@ -250,15 +293,23 @@ def run_on_cluster(
             for result in results:
                 recorder.take(result)
             future.release()
+    except LostClusterError:
+        raise
     except BaseException:
-        client.cancel(list(futures))
+        with contextlib.suppress(Exception):  # the error that ended the run is the one to show
+            client.cancel(list(futures))
         raise
     recorder.report.retried += len(suspects)
-    _run_alone(suspects, analyzer, folder, recorder, client)
+    _run_alone(suspects, analyzer, reach, store, recorder, client)
 
 
 def _run_alone(
-    suspects: Sequence[PlannedUnit], analyzer: Any, store: Store | None, recorder: Recorder, client: Client
+    suspects: Sequence[PlannedUnit],
+    analyzer: Any,
+    reach: Reach,
+    store: Store,
+    recorder: Recorder,
+    client: Client,
 ) -> None:
     """Run units one after the other, each with the units that it needs."""
     failed: dict[int, UnitResult] = {}
@@ -269,7 +320,9 @@ def _run_alone(
         else:
             needed = [Batch([u]) for u in unit.upstream if u.status == "to do"]
             alone = Batch([unit])
-            graph = build_graph([*needed, alone], analyzer.specification(), store, salt=f"alone-{i}-")
+            graph = build_graph(
+                [*needed, alone], analyzer.specification(), reach, stored=store, salt=f"alone-{i}-"
+            )
             future = client.compute(graph[alone])
             try:
                 result = result_of(future, unit)
@@ -299,10 +352,11 @@ def result_of(future: Future, unit: PlannedUnit) -> UnitResult:
 
 
 def submit_units(
-    plan: Plan, analyzer: Any, store: Store, recorder: Recorder, client: Client, *, shares_files: bool = True
+    plan: Plan, analyzer: Any, store: Store, recorder: Recorder, client: Client, *, reach: Reach | None = None
 ) -> dict[PlannedUnit, Future]:
     """Submit every unit as a task of its own; results are stored by the client as they complete."""
-    tasks = delayed_units(plan, analyzer.specification(), store if shares_files else None)
+    reach = Reach(store) if reach is None else reach
+    tasks = delayed_units(plan, analyzer.specification(), reach, stored=store)
     futures = dict(zip(tasks, client.compute(list(tasks.values())), strict=True))
 
     def arrived(unit: PlannedUnit) -> Callable[[Future], None]:
@@ -328,4 +382,3 @@ def closing(recorder: Recorder) -> Iterator[Recorder]:
             recorder.close()
         raise
     recorder.close()
-

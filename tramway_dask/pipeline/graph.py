@@ -7,10 +7,11 @@ travel; the specification of the analysis is one node of the graph.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..component import fingerprint
+from ..results.artefacts import folder_of
 from ..results.payload import Payload
 from ..results.store import Store
 from .plan import Plan, PlannedUnit
@@ -19,11 +20,30 @@ from .work import UnitResult, read_table, run_task, take_rows
 if TYPE_CHECKING:
     from dask.delayed import Delayed
 
-__all__ = ["Batch", "build_graph", "delayed_units", "make_batches"]
+__all__ = ["Batch", "Reach", "build_graph", "delayed_units", "make_batches"]
 
 # a task costs the scheduler about 1 ms; this many tasks per worker keep all of them busy to the end
 BATCHES_PER_WORKER = 24
 LARGEST_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What the workers can reach.
+
+    Parameters
+    ----------
+    store : Store, optional
+        Results folder, if they can read it.
+    paths : mapping of str to str
+        Where they find the file of a source, if not under its own path.
+    parts : str, optional
+        Folder in which they leave a copy of each result.
+    """
+
+    store: Store | None = None
+    paths: Mapping[str, str] = field(default_factory=dict)
+    parts: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +99,9 @@ def make_batches(units: Sequence[PlannedUnit], size: int | str = "auto", workers
 def build_graph(
     batches: Sequence[Batch],
     analyzer: Any,
-    store: Store | None,
+    reach: Reach,
     *,
+    stored: Store | None = None,
     salt: str = "",
 ) -> dict[Batch, Delayed]:
     """Return one delayed list of `UnitResult` per batch.
@@ -91,36 +112,45 @@ def build_graph(
         In the order of their stages.
     analyzer : RWAnalyzer
         The specification.
-    store : Store, optional
-        Results folder, if the workers can read it.
+    reach : Reach
+    stored : Store, optional
+        Results folder from which what workers need of it is read here, if they cannot read it.
     salt : str
-        Makes the names of tasks differ from those of another run.
+        Makes the names of tasks differ from those of another run. Without, the same work has the
+        same name, so that a second submission joins the first.
     """
     from dask.delayed import delayed
 
-    specification = delayed(analyzer, name=f"analyzer-{salt}{fingerprint(id(analyzer))[:8]}", traverse=False)
+    settings = fingerprint(analyzer.to_dict())[:12]
+    specification = delayed(analyzer, name=f"analyzer-{salt}{settings}", traverse=False)
     folder = None
-    if store is not None:
-        folder = delayed(Store(store.folder.absolute()), name=f"store-{salt}", traverse=False)
+    if reach.store is not None:
+        absolute = reach.store.folder.absolute()
+        folder = delayed(
+            Store(absolute), name=f"store-{salt}{fingerprint(str(absolute))[:12]}", traverse=False
+        )
     made: dict[Batch, Delayed] = {}
     task_of: dict[int, Delayed] = {}
     tables: dict[tuple[str, bool], Delayed] = {}
     sources: dict[str, Delayed] = {}
     for batch in batches:
         source = batch.source
-        given: dict[str, Any] = {"store": folder}
+        given: dict[str, Any] = {"store": folder, "parts": reach.parts}
         light = None
         if source is not None:
-            if source.name not in sources:
-                sources[source.name] = delayed(
-                    source.without_table(), name=f"source-{salt}{source.name}", traverse=False
-                )
-            light = sources[source.name]
-            given |= _data(batch, light, tables, salt)
+            data = f"{salt}{source.name}-{_digest_of_data(batch, reach)}"
+            if data not in sources:
+                sources[data] = delayed(_travelling(source, reach), name=f"source-{data}", traverse=False)
+            light = sources[data]
+            given |= _data(batch, light, tables, data, salt)
         elif batch.units[0].tables:
-            held = {s.name: delayed(s, name=f"table-{salt}{s.name}", traverse=False) for s in batch.units[0].tables}
+            held = {
+                s.name: delayed(s, name=f"table-{salt}{s.name}", traverse=False)
+                for s in batch.units[0].tables
+            }
             given["table"] = {
-                name: delayed(read_table)(s, False, dask_key_name=f"load-{salt}{name}") for name, s in held.items()
+                name: delayed(read_table)(s, False, dask_key_name=f"load-{salt}{name}")
+                for name, s in held.items()
             }
         earlier = list({id(u): u for unit in batch.units for u in unit.upstream if id(u) in task_of}.values())
         given["upstream"] = list({task_of[id(u)].key: task_of[id(u)] for u in earlier}.values())
@@ -132,6 +162,8 @@ def build_graph(
                 )
                 for i, group in enumerate(given["upstream"])
             ]
+        if reach.store is None and stored is not None:
+            given["upstream"] += _from_store(batch, stored)
         regions = [u.regions[0] for u in batch.units] if batch.by_region else list(batch.units[0].regions)
         task = delayed(run_task)(
             specification,
@@ -158,7 +190,7 @@ def _opaque(items: Sequence[Any]) -> Any:
 
 
 def _data(
-    batch: Batch, light: Delayed, tables: dict[tuple[str, bool], Delayed], salt: str
+    batch: Batch, light: Delayed, tables: dict[tuple[str, bool], Delayed], data: str, salt: str
 ) -> dict[str, Any]:
     """Return the rows of a batch's regions, and the source's table where the stage may need it."""
     from dask.delayed import delayed
@@ -166,13 +198,13 @@ def _data(
     source = batch.source
 
     def table(moves: bool) -> Delayed:
-        if (source.name, moves) not in tables:
-            held = source if source.path is None else light
+        if (data, moves) not in tables:
+            held = light
             if source.path is None:
-                held = delayed(source, name=f"table-{salt}{source.name}", traverse=False)
-            name = f"{'read' if moves else 'load'}-{salt}{source.name}"
-            tables[source.name, moves] = delayed(read_table)(held, moves, dask_key_name=name)
-        return tables[source.name, moves]
+                held = delayed(source, name=f"table-{data}", traverse=False)
+            name = f"{'read' if moves else 'load'}-{data}"
+            tables[data, moves] = delayed(read_table)(held, moves, dask_key_name=name)
+        return tables[data, moves]
 
     given: dict[str, Any] = {}
     if batch.by_region and batch.stage.needs is None:
@@ -184,6 +216,34 @@ def _data(
     if batch.by_region and "rows" not in given:
         given["rows"] = [None] * len(batch.units)
     return given
+
+
+def _digest_of_data(batch: Batch, reach: Reach) -> str:
+    """Return what a source's task names must differ by: its content, and how it is read and used."""
+    parameters = batch.units[0].task.parameters
+    source = batch.source
+    about = [parameters.get("data"), source.localization_precision, reach.paths.get(source.name), source.path]
+    return fingerprint(about)[:12]
+
+
+def _travelling(source: Any, reach: Reach) -> Any:
+    light = source.without_table()
+    light.path = reach.paths.get(source.name, light.path)
+    return light
+
+
+def _from_store(batch: Batch, store: Store) -> list[list[UnitResult]]:
+    """Return the stored samplings that the units of a batch read."""
+    results = []
+    for unit in batch.units:
+        if batch.stage.needs is None or any(u.status == "to do" for u in unit.upstream):
+            continue
+        task = unit.task
+        folder = folder_of(batch.stage.needs(task.region), task.region)
+        record = store.record(folder, None, task.region, task.source)
+        payload = Payload({"id": "stored"}, [record]).to_bytes()
+        results.append(UnitResult(task, payloads={task.source: payload}))
+    return [results] if results else []
 
 
 def _may_ask(batch: Batch) -> bool:
@@ -208,14 +268,17 @@ def _of_regions(results: Sequence[UnitResult], regions: Sequence[str]) -> list[U
     return kept
 
 
-def delayed_units(plan: Plan, analyzer: Any, store: Store | None) -> dict[PlannedUnit, Delayed]:
+def delayed_units(
+    plan: Plan, analyzer: Any, reach: Reach, *, stored: Store | None = None
+) -> dict[PlannedUnit, Delayed]:
     """Return one delayed `UnitResult` per unit that is to be done."""
     from dask.delayed import delayed
 
     batches = [Batch([unit]) for unit in plan.todo]
-    graph = build_graph(batches, analyzer, store)
+    graph = build_graph(batches, analyzer, reach, stored=stored)
     return {
-        batch.units[0]: delayed(_only)(task, dask_key_name=f"unit-{batch.key}") for batch, task in graph.items()
+        batch.units[0]: delayed(_only)(task, dask_key_name=f"unit-{batch.key}")
+        for batch, task in graph.items()
     }
 
 

@@ -251,9 +251,7 @@ def _needs_label(stage: Stage) -> bool:
     return stage.is_preset and getattr(stage.function, "map_label", "") is None
 
 
-def _choose_label(
-    plan: Plan, i: int, analyzer: Any, places: Sequence[_Place]
-) -> Stage:
+def _choose_label(plan: Plan, i: int, analyzer: Any, places: Sequence[_Place]) -> Stage:
     """Give maps the smallest number that is free, or holds the maps of the same data and parameters."""
     by_source = {p.source.name: p for p in places}
     for number in range(MAX_LABELS):
@@ -274,11 +272,11 @@ def _choose_label(
     raise PipelineError("no free label for maps; give one: map_label=...")
 
 
-def _units_of(
-    plan: Plan, i: int, stage: Stage, analyzer: Any, places: Sequence[_Place]
-) -> list[PlannedUnit]:
+def _units_of(plan: Plan, i: int, stage: Stage, analyzer: Any, places: Sequence[_Place]) -> list[PlannedUnit]:
     if stage.granularity == "full dataset":
-        parts = [_unit(plan, i, stage, analyzer, place, tuple(place.regions), True).task.key for place in places]
+        parts = [
+            _unit(plan, i, stage, analyzer, place, tuple(place.regions), True).task.key for place in places
+        ]
         name = f"{stage.name}#{_ordinal(analyzer, stage)}"
         unit = PlannedUnit(UnitTask(name, fingerprint([name, parts]), i, stage.name), stage)
         unit.tables = tuple(p.source for p in places if p.source.path is None)
@@ -346,8 +344,8 @@ def _unit(
                 about = {k: v for k, v in parameters.items() if k != "mapper"}
             else:
                 about = parameters
-            name = None if map_label is None else check_maps_label(map_label)
-            outputs.append((folder, name, region, fingerprint(about)))
+            named = None if map_label is None else check_maps_label(map_label)
+            outputs.append((folder, named, region, fingerprint(about)))
     # a stage that commits what it wants is known by its name: later ones of the same name are numbered
     number = _ordinal(analyzer, stage)
     place_in_folder = "/".join(str(p) for p in outputs[-1][:2] if p) if outputs else str(number)
@@ -392,9 +390,7 @@ def _sampling_key(plan: Plan, i: int, place: _Place, stage: Stage, region: str) 
     )
 
 
-def _status(
-    unit: PlannedUnit, place: _Place | None, overwrite: bool, conflicts: list[str]
-) -> str:
+def _status(unit: PlannedUnit, place: _Place | None, overwrite: bool, conflicts: list[str]) -> str:
     if place is None:
         return "to do"
     task, source = unit.task, unit.task.source
@@ -414,15 +410,15 @@ def _status(
         return "to do"
     if former["key"] != task.key:
         if not overwrite:
-            conflicts.append(_conflict(source, (task.name, None, task.region), former["parameters"], task.parameters))
+            conflicts.append(
+                _conflict(source, (task.name, None, task.region), former["parameters"], task.parameters)
+            )
             return "conflict"
         return "to do"
     return "done" if all(place.has(o) for o in former["outputs"]) else "to do"
 
 
-def _conflict(
-    source: str, output: Sequence[Any], before: Mapping[str, Any], now: Mapping[str, Any]
-) -> str:
+def _conflict(source: str, output: Sequence[Any], before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     label = "/".join(str(p) for p in output[:2] if p is not None)
     changes = list(_differences(before, now))
     told = "; ".join(changes[:4]) + ("; …" if len(changes) > 4 else "")

@@ -109,7 +109,9 @@ class RunReport:
             + f" in {self.seconds:.1f} s ({busy:.1f} s of work); results in {self.folder}"
         ]
         if self.discarded:
-            lines.append(f"{self.discarded} translocations shorter than the localization precision were left out")
+            lines.append(
+                f"{self.discarded} translocations shorter than the localization precision were left out"
+            )
         lines += self.warnings
         for row in [r for r in self.rows if r["status"] == "failed"][:5]:
             lines.append(f"failed: {row['source']} {row['roi']} ({row['stage']}): {row['message']}")

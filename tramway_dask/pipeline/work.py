@@ -7,6 +7,7 @@ a result like any other, so that one bad region never stops the others.
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import socket
 import time
@@ -20,7 +21,7 @@ import pandas as pd
 
 from ..errors import PipelineError
 from ..results import artefacts
-from ..results.payload import Payload
+from ..results.payload import Payload, Record
 from ..results.store import Store
 from ..spt_data.sources import Source
 from .stages import Stage
@@ -162,9 +163,16 @@ def one_thread() -> Any:
 
 
 def run_task(*args: Any, **options: Any) -> list[UnitResult]:
-    """Call `run_units` on a worker."""
+    """Call `run_units` on a worker, and leave a copy of the results where a client can find it later."""
+    parts = options.pop("parts", None)
     with one_thread():
-        return run_units(*args, **options)
+        results = run_units(*args, **options)
+    if parts is not None:
+        aside = Store(parts)
+        for result in results:
+            for source, payload in result.payloads.items():
+                aside.write_part(source, result.task.key, payload)
+    return results
 
 
 def run_units(
@@ -310,16 +318,14 @@ class _Trees:
 
 def fill_from_store(store: Store, source: str, tree: Any, regions: set[str] | None = None) -> None:
     """Hang into a tree whatever the results folder holds for a source."""
-    from ..results.payload import Record
-
     for folder, map_labels in store.labels().items():
         held = store.regions(folder, "cells", source)
         for name in (None, *map_labels):
             rois = held if name is None else store.regions(folder, name, source)
             for roi in rois:
                 if roi in held and (regions is None or roi in regions):
-                    record = Record(folder, name, roi, {})
-                    artefacts.attach(tree, record, lambda r=record: store.record(*r.output, source))
+                    load = functools.partial(store.record, folder, name, roi, source)
+                    artefacts.attach(tree, Record(folder, name, roi, {}), load)
 
 
 def _outcome(restricted: Any, task: UnitTask, returned: Any) -> dict[str, Any]:

@@ -251,7 +251,7 @@ def removed(tree: Analyses) -> list[list[str | None]]:
     Maps below a sampling that was set are not among them: the results folder drops them if the
     sampling has changed.
     """
-    present = set()
+    present: set[tuple[str, str | None, str]] = set()
     for label, region, node in tree.items():
         folder = folder_of(label, region)
         present.add((folder, None, region))

@@ -91,7 +91,7 @@ def boxes_from_squares(centers: Any, side: float, where: str = "from_squares") -
     points = np.atleast_2d(np.asarray(centers, dtype=float))
     if points.ndim != 2 or points.shape[1] not in (2, 3) or not len(points):
         raise RegionError(f"{where}: expected centres as an array of shape (k, 2) or (k, 3), got {points.shape}")
-    if isinstance(side, str | bytes) or not np.isscalar(side) or not np.isfinite(side) or side <= 0:  # type: ignore[arg-type, operator]
+    if not isinstance(side, int | float | np.number) or not np.isfinite(side) or side <= 0:
         raise RegionError(f"{where}: the side of a region must be a number above 0 (µm), got {side!r}")
     half = float(side) / 2
     return tuple(Box(tuple(p - half), tuple(p + half), False) for p in points.tolist() for p in [np.array(p)])

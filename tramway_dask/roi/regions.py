@@ -43,7 +43,7 @@ class _Collection:
     extension: str = ".txt"
     size: float | None = None
     skip_missing: bool = False
-    density: tuple[tuple[str, float], ...] | None = None
+    density: tuple[tuple[str, Any], ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -282,9 +282,9 @@ class Time(Component):
 def _start_time(name: str, value: Any) -> float | str | None:
     if value is None or (isinstance(value, str) and value == "sync"):
         return value
-    if isinstance(value, bool | str) or not np.isscalar(value) or not np.isfinite(value):  # type: ignore[arg-type]
+    if not isinstance(value, int | float | np.number) or isinstance(value, bool) or not np.isfinite(value):
         raise SpecificationError(f"{name}: expected a time in seconds, 'sync' or None, got {value!r}")
-    return float(value)  # type: ignore[arg-type]
+    return float(value)
 
 
 @dataclass(eq=False, repr=False)

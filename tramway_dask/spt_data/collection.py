@@ -217,7 +217,7 @@ class SPTData:
         and has no effect: a source without results has an empty tree.
         """
         for item in self._sources:
-            item.analyses = None
+            item.forget_analyses()
         return self
 
     def drop_roi_files(self, suffix: str, extension: str) -> None:
@@ -392,7 +392,7 @@ def from_ascii_file(path: str | os.PathLike[str], **options: Any) -> SPTData:
     return SPTData().from_ascii_file(path, **options)
 
 
-def from_ascii_files(pattern: str | Sequence[str], **options: Any) -> SPTData:
+def from_ascii_files(pattern: str | os.PathLike[str] | Sequence[str], **options: Any) -> SPTData:
     """Return the collection of text files; see `SPTData.from_ascii_files`."""
     return SPTData().from_ascii_files(pattern, **options)
 

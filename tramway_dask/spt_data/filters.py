@@ -17,6 +17,7 @@ from .tables import (
     is_translocations,
     space_columns,
     translocations,
+    undefined_deltas,
 )
 
 __all__ = ["crop", "discard_static_trajectories", "reindex_trajectories", "reset_origin"]
@@ -196,7 +197,8 @@ def crop(
     if tmin is not None and tmax is not None and not tmin <= tmax:
         raise RegionError(f"the time bounds must be in order, got tmin = {tmin} and tmax = {tmax}")
     moving = is_translocations(df)
-    if moving:
+    # a source's table has many regions: it is copied only if it has rows to drop
+    if moving and undefined_deltas(df) is not None:
         df = translocations(df)
     within = np.ones(len(df), dtype=bool)
     for c, a, b in zip(space, low, high, strict=True):

@@ -280,7 +280,7 @@ class Source:
         """Subtract the minimum of each of ``x, y[, z], t`` (or of `columns`) from the data."""
         self._reset_origin = list(columns or [])
         if self._checked:
-            self._table = filters.reset_origin(self._table, columns)
+            self._table = filters.reset_origin(self.dataframe, columns)
             self._translocations = None
 
     def discard_static_trajectories(
@@ -346,9 +346,9 @@ class Source:
         """Whether the analysis tree has been looked at."""
         return self._analyses is not None
 
-    @analyses.setter
-    def analyses(self, tree: Analyses | None) -> None:
-        self._analyses = tree
+    def forget_analyses(self) -> None:
+        """Let the analysis tree be loaded again at its next use."""
+        self._analyses = None
 
     @contextlib.contextmanager
     def autosaving(self) -> Iterator[Analyses]:

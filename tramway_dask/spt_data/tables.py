@@ -69,6 +69,12 @@ def is_translocations(df: pd.DataFrame) -> bool:
     return True
 
 
+def undefined_deltas(df: pd.DataFrame) -> np.ndarray | None:
+    """Return which rows of a table of translocations have a NaN delta, (N,) bool; None if none has."""
+    found = [np.isnan(df[c].to_numpy()) for c in delta_columns(df)]
+    return np.logical_or.reduce(found) if any(f.any() for f in found) else None
+
+
 def followed(n: np.ndarray) -> np.ndarray:
     """Return which rows are followed by a row of the same trajectory.
 
@@ -140,8 +146,8 @@ def translocations(df: pd.DataFrame) -> pd.DataFrame:
     [[0.5, 1.0, 0.25]]
     """
     if is_translocations(df):
-        terminal = np.isnan(df[delta_columns(df)].to_numpy()).any(axis=1)
-        out = (df.loc[~terminal] if terminal.any() else df).reset_index(drop=True)
+        terminal = undefined_deltas(df)
+        out = (df if terminal is None else df.loc[~terminal]).reset_index(drop=True)
         out.attrs = dict(df.attrs)
         return out
     origin = np.flatnonzero(followed(df["n"].to_numpy()))
