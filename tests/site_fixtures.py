@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +21,8 @@ from typing import Any
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parent / "site"
+IMAGE_PYTHON = "3.11"  # the only one that the stand-in has
+IMAGES_KEPT = 3
 
 
 class Site:
@@ -141,3 +147,55 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield running
     finally:
         running.call("down")
+
+
+def _sources_digest() -> str:
+    """Return a digest of all that goes into an image."""
+    from tramway_dask.environments.installed import source_digest
+
+    root = SCRIPTS.parents[1]
+    files = [root / "pyproject.toml", *sorted((root / "singularity").iterdir())]
+    digest = hashlib.sha256((source_digest(root / "tramway_dask") or "").encode())
+    for path in [*files, *sorted((SCRIPTS / "standin").iterdir())]:
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    pins = hashlib.sha256()
+    for name in ("dask", "distributed", "cloudpickle", "msgpack", "numpy", "scipy", "pandas", "pyarrow"):
+        pins.update(f"{name}=={importlib.metadata.version(name)}".encode())
+    return f"{pins.hexdigest()[:8]}-{digest.hexdigest()[:16]}"
+
+
+@pytest.fixture(scope="session")
+def image(site: Site) -> Path:
+    """Build the container of this checkout once, by the stand-in, and keep it while the sources stay."""
+    cache = os.environ.get("TRAMWAY_SITE_CACHE")
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tramway-site"
+    images = (Path(cache) if cache else default) / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    with open(images / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+        folder = images / _sources_digest()
+        name = default_name()
+        if not (folder / name).exists():
+            standin = str(SCRIPTS / "standin/singularity")
+            environ = {**os.environ, "PYTHON": sys.executable, "SINGULARITY": standin}
+            # what has the same dependencies makes the build short
+            alike = sorted(images.glob(f"{folder.name[:8]}-*/{name}"), key=lambda path: path.stat().st_mtime)
+            earlier = ["--from", str(alike[-1])] if alike and not os.environ.get("CI") else []
+            build = SCRIPTS.parents[1] / "singularity" / "build.sh"
+            done = subprocess.run(
+                ["bash", str(build), "--python", IMAGE_PYTHON, "--output", str(folder), *earlier],
+                env=environ, capture_output=True, text=True, timeout=1200, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, f"build.sh:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+            (folder / "build.log").write_text(done.stdout)
+        folder.touch()
+        for old in sorted(images.glob("*/"), key=lambda path: path.stat().st_mtime)[:-IMAGES_KEPT]:
+            shutil.rmtree(old)
+    return folder / name
+
+
+def default_name() -> str:
+    """Return the file name of the image that the stand-in can build."""
+    from tramway_dask.environments.containers import container_name
+
+    return container_name(IMAGE_PYTHON)

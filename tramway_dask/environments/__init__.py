@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from . import containers
+from .adapters import GPULab, Maestro, Tars
 from .base import Environment, GivenClient
 from .local import LocalHost
+from .singularity import SingularitySlurm
+from .sites import sites
+from .slurm import Slurm, SlurmOverSSH
 
-__all__ = ["Environment", "GivenClient", "LocalHost"]
+__all__ = [
+    "Environment",
+    "GPULab",
+    "GivenClient",
+    "LocalHost",
+    "Maestro",
+    "SingularitySlurm",
+    "Slurm",
+    "SlurmOverSSH",
+    "Tars",
+    "containers",
+    "sites",
+]

@@ -53,8 +53,9 @@ LIFETIME = """\
 ends=$(squeue --noheader --job "$SLURM_JOB_ID" --format %e 2>/dev/null | head -n 1)
 ends=$(date -d "$ends" +%s 2>/dev/null || true)
 if [ -n "$ends" ]; then
-    left=$((ends - $(date +%s) - {margin}))
-    [ "$left" -gt 30 ] || left=30
+    left=$((ends - $(date +%s)))
+    margin=$((left / 5 < {margin} ? left / 5 : {margin}))
+    left=$((left - margin))
     export DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION="${{left}}s"
 fi
 """
@@ -74,6 +75,8 @@ class JobSettings:
         Shell words, quoted, that start Python.
     prologue : sequence of str
         Shell lines that come first.
+    before_python : sequence of str
+        Shell lines that come last before Python.
     cores : int
     memory : str
     walltime, queue, account, interface : str, optional
@@ -89,6 +92,7 @@ class JobSettings:
     folder: str
     python: str
     prologue: Sequence[str] = ()
+    before_python: Sequence[str] = ()
     cores: int = 1
     memory: str = "4 GiB"
     walltime: str | None = None
@@ -175,6 +179,7 @@ def worker_script(
         *settings.prologue,
         NAMES.format(names=" ".join(map(shlex.quote, names))).rstrip(),
         LIFETIME.format(margin=MARGIN).rstrip(),
+        *settings.before_python,
         f"cd {shlex.quote(settings.folder)} || exit 1",
     ]
     job = _job(
@@ -197,7 +202,11 @@ def scheduler_script(settings: JobSettings, command: str, *, walltime: str | Non
         scheduler="none",
         protocol=None,
         worker_extra_args=[],
-        job_script_prologue=[*settings.prologue, f"cd {shlex.quote(settings.folder)} || exit 1"],
+        job_script_prologue=[
+            *settings.prologue,
+            *settings.before_python,
+            f"cd {shlex.quote(settings.folder)} || exit 1",
+        ],
         log="%x-%j.log",
         walltime=walltime or settings.walltime,
     )

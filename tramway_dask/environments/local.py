@@ -74,6 +74,10 @@ class LocalHost(Environment):
 
         from .processes import WorkerProcess
 
+        # a connection that is closed at the end is no news, and its traceback frightens
+        batched = logging.getLogger("distributed.batched")
+        if batched.level == logging.NOTSET:
+            batched.setLevel(logging.WARNING)
         try:
             return LocalCluster(
                 n_workers=self.number_of_workers(),

@@ -12,6 +12,16 @@ from distributed.deploy.subprocess import SubprocessWorker
 
 __all__ = ["WorkerProcess"]
 
+# memory that is free goes back to the system, and no task uses more than its thread
+DEFAULTS = {
+    "DASK_LOGGING__DISTRIBUTED": "error",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
 
 class WorkerProcess(SubprocessWorker):
     """A worker process started by command.
@@ -34,6 +44,6 @@ class WorkerProcess(SubprocessWorker):
         path = os.pathsep.join(p or os.getcwd() for p in sys.path)
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "distributed.cli.dask_spec", self.scheduler, "--spec", spec),
-            env={"DASK_LOGGING__DISTRIBUTED": "error", **os.environ, "PYTHONPATH": path},
+            env={**DEFAULTS, **os.environ, "PYTHONPATH": path},
             stdin=asyncio.subprocess.DEVNULL,
         )

@@ -59,6 +59,7 @@ class RemoteScheduler(ProcessInterface):
         self.walltime = walltime
         self.idle_timeout = idle_timeout
         self.start_timeout = start_timeout
+        self.keep_folder = False
         self.job_id: str | None = None
         self.pid: str | None = None
         self.dashboard_port: int | None = None
@@ -75,11 +76,11 @@ class RemoteScheduler(ProcessInterface):
             done = await run.shell.run("sbatch --parsable", input=script, timeout=120)
             self.job_id = parse_job_id(done.stdout)
         else:
-            prologue = "\n".join(run.settings.prologue)
+            prologue = "\n".join([*run.settings.prologue, *run.settings.before_python])
             script = f"{prologue}\ncd {run.quoted()} || exit 1\nexec {command}\n"
             await run.shell.write(run.inside("scheduler.sh"), script.encode(), mode=0o700)
             launch = (
-                f"cd {run.quoted()} && setsid nohup bash scheduler.sh </dev/null "
+                f"cd {run.quoted()} || exit 1; setsid nohup bash scheduler.sh </dev/null "
                 ">logs/scheduler.log 2>&1 & echo $!"
             )
             self.pid = (await run.shell.run(launch)).stdout.split()[-1]
@@ -115,6 +116,11 @@ class RemoteScheduler(ProcessInterface):
             + (f"; its job {self.job_id} may still be waiting" if self.job_id else f":\n{await self._log()}")
         )
 
+    async def is_alive(self) -> bool:
+        """Tell whether the process or job of the scheduler is there."""
+        command = f"kill -0 {self.pid}" if self.pid else f"squeue --noheader --me --job={self.job_id} | grep -q ."
+        return (await self.run.shell.run(command, check=False)).status == 0
+
     async def _log(self) -> str:
         done = await self.run.shell.run(
             f"tail -n 25 {self.run.quoted('logs')}/*.log 2>/dev/null", check=False
@@ -133,7 +139,8 @@ class RemoteScheduler(ProcessInterface):
                     )
                 if self.job_id:
                     await self.run.shell.run(f"scancel {shlex.quote(self.job_id)}", check=False)
-                await self.run.drop_keys()
+                # the client has all results; logs are of use only if something went wrong
+                await (self.run.drop_keys() if self.keep_folder else self.run.remove())
         await super().close()
 
 
@@ -249,6 +256,7 @@ class SlurmPool(SpecCluster):
     def _give_up(self, reason: str) -> None:
         if self.problem is None:
             self.problem = reason
+            self.scheduler.keep_folder = True
             logger.error("%s", reason)
 
     async def _watch(self) -> None:
@@ -262,7 +270,8 @@ class SlurmPool(SpecCluster):
 
     async def _reconcile(self) -> None:
         self.states = await job_states(self.run.shell, self.run.settings.name)
-        registered = {w["name"] for w in self.scheduler_info["workers"].values()}
+        identity = await self.scheduler_comm.identity()
+        registered = {str(w["name"]) for w in identity["workers"].values()}
         self._seen |= registered
         dead = []
         for name, job in list(self.workers.items()):
@@ -287,6 +296,18 @@ class SlurmPool(SpecCluster):
                 await job.close()
             self.worker_spec.update(self.new_worker_spec())
         await self._correct_state()
+
+    async def find_again(self) -> bool:
+        """Wait for the link; tell whether the scheduler still answers, and listen to it again."""
+        await self.run.shell.run("true", timeout=600)
+        if not await self.scheduler.is_alive():
+            return False
+        comm = await self.scheduler_comm.live_comm()
+        await comm.write({"op": "subscribe_worker_status"})
+        self.scheduler_info = await comm.read()
+        self._watch_worker_status_comm = comm
+        self._watch_worker_status_task = asyncio.ensure_future(self._watch_worker_status(comm))
+        return True
 
     async def _last_log(self) -> str:
         done = await self.run.shell.run(

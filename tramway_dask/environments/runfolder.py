@@ -103,6 +103,10 @@ class RunFolder:
             options["interface"] = self.settings.interface
         return json.dumps({"cls": "distributed.Scheduler", "opts": options})
 
+    async def remove(self) -> None:
+        """Delete the folder."""
+        await self.shell.run(f"rm -rf {self.quoted()}", check=False)
+
     async def drop_keys(self) -> None:
         """Delete the keys."""
         await self.shell.run(f"rm -rf {self.quoted('tls')}", check=False)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import io
 import logging
 import os
 import re
 import shlex
-from collections.abc import Sequence
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 from ..component import count, one_of, optional, positive, setting
-from ..errors import ClusterError, SpecificationError
+from ..errors import ClusterError, LostClusterError, SpecificationError
 from .base import Environment
 from .jobs import JobSettings, directives, worker_script
 from .shell import LocalShell
@@ -177,6 +183,9 @@ class Slurm(Environment):
         """Return the scratch folder of a user."""
         return None
 
+    # of the folder of runs, by its physical path; known when connected
+    _physical: ClassVar[tuple[str, ...]] = ()
+
     def user(self) -> str:
         """Return the name of the user on the cluster."""
         return getpass.getuser()
@@ -191,7 +200,8 @@ class Slurm(Environment):
 
     def runs_folder(self, home: str = "$HOME") -> str:
         """Return the folder of runs on the cluster."""
-        folder = self.working_directory or self.scratch(self.user()) or "~/.tramway_dask"
+        scratch = self.scratch(self.user())
+        folder = self.working_directory or (f"{scratch}/tramway_dask" if scratch else "~/.tramway_dask")
         if folder == "~" or folder.startswith("~/"):
             folder = home + folder[1:]
         elif not folder.startswith(("/", "$")):
@@ -202,12 +212,17 @@ class Slurm(Environment):
         """Return the shell words that start Python."""
         return f"env PYTHONNOUSERSITE=1 {self.python} -s"
 
+    def _before_python(self, run_folder: str, home: str) -> list[str]:
+        """Return the shell lines that must come right before Python."""
+        return []
+
     def _settings(self, run_id: str, folder: str, home: str) -> JobSettings:
         return JobSettings(
             name=f"tramway-{run_id}",
             folder=folder,
             python=self._python(folder, home),
             prologue=self._prologue(),
+            before_python=self._before_python(folder, home),
             cores=self.cores,
             memory=self.memory,
             walltime=self.walltime,
@@ -237,56 +252,66 @@ class Slurm(Environment):
 
     def start(self) -> Any:
         """Connect, start the scheduler and submit the workers."""
-        from .looping import LoopThread
+        from .loop import LoopThread
+        from .remote import SlurmPool
 
         self.job_script()  # wrong options fail here, before anything is started
-        loop = LoopThread()
+        self._loop = LoopThread()
         try:
-            cluster = loop.call(self._start_pool(loop), timeout=None)
-        except BaseException:
-            shell = self.__dict__.pop("_connection", None)
-            if shell is not None:
-                loop.call(shell.close(), timeout=10)
-            loop.close()
+            run = self._loop.call(self._open())
+            pool = SlurmPool(
+                run,
+                {
+                    "python": run.settings.python,
+                    "place": self.scheduler,
+                    "walltime": self.scheduler_walltime,
+                    "idle_timeout": self.idle_timeout,
+                    "start_timeout": self.start_timeout,
+                },
+                max_array=self.max_array,
+                max_jobs=self.max_jobs,
+                max_resubmits=self.max_resubmits,
+                interval=self.reconcile_interval,
+                loop=self._loop.loop,
+            )
+        except BaseException as error:
+            self._hang_up()
+            cause = error.__cause__
+            if isinstance(error, RuntimeError) and not isinstance(error, ClusterError):
+                raise (cause if isinstance(cause, ClusterError) else ClusterError(str(error))) from error
             raise
-        self._loop = loop
-        cluster.scale(self.worker_count)
-        return cluster
+        pool.scale(self.worker_count)
+        return pool
 
-    async def _start_pool(self, loop: Any) -> Any:
-        from .remote import SlurmPool
+    async def _open(self) -> Any:
+        """Connect and make the folder of the run."""
         from .runfolder import RunFolder, new_run_id, new_security
 
         shell = self._connection = self._shell()
         await shell.connect()
-        home = await shell.home()
+        home = self._home = await shell.home()
+        await self._look_around(shell, home)
         run_id = new_run_id()
         folder = f"{self.runs_folder(home)}/runs/{run_id}"
         run = RunFolder(shell, run_id, folder, self._settings(run_id, folder, home), new_security())
-        await self._prepare(run, home)
         await run.make()
-        pool = SlurmPool(
-            run,
-            {
-                "python": run.settings.python,
-                "place": self.scheduler,
-                "walltime": self.scheduler_walltime,
-                "idle_timeout": self.idle_timeout,
-                "start_timeout": self.start_timeout,
-            },
-            max_array=self.max_array,
-            max_jobs=self.max_jobs,
-            max_resubmits=self.max_resubmits,
-            interval=self.reconcile_interval,
-            loop=loop.io_loop,
-            asynchronous=True,
-        )
         try:
-            await pool
-        except RuntimeError as error:
-            cause = error.__cause__
-            raise (cause if isinstance(cause, ClusterError) else ClusterError(str(error))) from error
-        return pool
+            await self._prepare(run, home)
+        except BaseException:
+            await run.remove()
+            raise
+        return run
+
+    async def _look_around(self, shell: Any, home: str) -> None:
+        """Learn the physical path of the folder of runs: programs write either."""
+        folder = shlex.quote(self.runs_folder(home))
+        done = await shell.run(f"umask 077 && mkdir -p {folder} && realpath {folder}", check=False)
+        if done.status:
+            raise ClusterError(
+                f"{shell.host}: cannot write to {self.runs_folder(home)}: {done.stderr.strip()}; set "
+                "a.env.working_directory to a folder that login node and compute nodes share"
+            )
+        self._physical = tuple(done.stdout.split("\n")[:1])
 
     async def _prepare(self, run: Any, home: str) -> None:
         """Make sure of what the jobs need, before anything is started."""
@@ -299,16 +324,35 @@ class Slurm(Environment):
 
     def close(self) -> None:
         """Cancel the jobs, end the scheduler, delete the keys, close the connection."""
-        loop = self.__dict__.pop("_loop", None)
         super().close()
-        shell = self.__dict__.pop("_connection", None)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        loop, shell = self.__dict__.pop("_loop", None), self.__dict__.pop("_connection", None)
         if loop is not None:
             if shell is not None:
-                loop.call(shell.close(), timeout=30)
+                with contextlib.suppress(ClusterError):
+                    loop.call(shell.close(), timeout=10)
             loop.close()
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in super().__getstate__().items() if k not in ("_loop", "_connection")}
+
+
+@contextlib.contextmanager
+def transfer_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show the progress of a transfer; yields a function that is told the bytes so far."""
+    from tqdm.auto import tqdm
+
+    bar = tqdm(total=total, unit="B", unit_scale=True, desc=f"uploading {what}", leave=False, delay=1.0)
+
+    def advanced(sent: int) -> None:
+        bar.update(sent - bar.n)
+
+    try:
+        yield advanced
+    finally:
+        bar.close()
 
 
 @dataclass(eq=False, repr=False)
@@ -391,7 +435,74 @@ class SlurmOverSSH(Slurm):
                 return pairs[local].rstrip("/") + path[len(local.rstrip("/")) :]
         return path
 
+    def _mapped_folders(self, home: str) -> list[str]:
+        values = self.directory_mapping.values()
+        return [home + v[1:] if v.startswith("~") else v for v in values]
 
-def quoted(words: Sequence[str]) -> str:
-    """Return words as a shell command."""
-    return shlex.join(words)
+    def _visible(self, path: str, home: str) -> bool:
+        """Tell whether workers see a path of the cluster."""
+        return True
+
+    def stage(self, files: Sequence[str]) -> Mapping[str, str]:
+        """Make sure that the cluster has some files; see `staging.stage`."""
+        from .staging import stage
+
+        self.cluster  # noqa: B018 (it is started at first use)
+        home = self._home
+        absolute = {path: os.path.abspath(os.path.expanduser(path)) for path in files}
+        size = sum(os.path.getsize(p) for p in absolute.values() if os.path.exists(p))
+
+        def mapped(path: str) -> str | None:
+            place = self.mapped(path, home)
+            return place if self._visible(place, home) else None
+
+        with transfer_bar("data", size) as advanced:
+            staged = self._loop.call(
+                stage(
+                    self._connection,
+                    list(absolute.values()),
+                    mapped=mapped,
+                    folder=f"{self.runs_folder(home)}/data",
+                    upload=self.stage_data == "auto",
+                    progress=lambda sent, _: advanced(sent),
+                )
+            )
+        if staged.sent:
+            logger.info("uploaded %d files, %d bytes", staged.sent, staged.size)
+        return {path: staged.paths[at] for path, at in absolute.items()}
+
+    @property
+    def parts_folder(self) -> str | None:
+        """Folder of the run in which workers leave copies of their results."""
+        return self.cluster.run.inside("parts")
+
+    def parts(self) -> Iterator[tuple[str, str, bytes]]:
+        """Fetch the copies that the workers left: source, key and content."""
+        run = self.cluster.run
+        packed = run.inside("tmp", "parts.tar")
+        self._loop.call(
+            run.shell.run(f"tar -C {run.quoted('parts')} -cf {shlex.quote(packed)} .", timeout=600)
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / "parts.tar"
+            self._loop.call(run.shell.download(packed, local))
+            with tarfile.open(fileobj=io.BytesIO(local.read_bytes())) as archive:
+                for member in archive:
+                    name = Path(member.name)
+                    if member.isfile() and name.suffix == ".zip":
+                        content = archive.extractfile(member)
+                        assert content is not None
+                        yield unquote(name.parent.name), name.stem, content.read()
+
+    def reconnect(self, error: LostClusterError) -> None:
+        """Wait until the cluster is reached again, with a new client."""
+        self.check()
+        client, self._client = self.__dict__.get("_client"), None
+        if client is not None:
+            with contextlib.suppress(Exception):
+                client.close(timeout=2)
+        pool = self.cluster
+        if not self._loop.call(pool.find_again()):
+            raise ClusterError(
+                "the Dask scheduler on the cluster has ended; run again: what is done already is not done again"
+            ) from error
