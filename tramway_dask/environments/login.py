@@ -135,7 +135,12 @@ class _Attempt:
     async def connect(self) -> tuple[SSHClientConnection, SSHClient]:
         asyncssh = import_asyncssh()
         login = self.login
-        given: dict[str, Any] = {"login_timeout": AUTHENTICATION_SECONDS, **login.keepalive, **login.given}
+        given: dict[str, Any] = {
+            "config": (),
+            "login_timeout": AUTHENTICATION_SECONDS,
+            **login.keepalive,
+            **login.given,
+        }
         for name, value in (("username", login.username), ("port", login.port)):
             if value is not None:
                 given[name] = value
@@ -144,11 +149,16 @@ class _Attempt:
         )
         login.username = options.username
         if not options.known_hosts and "known_hosts" not in login.given:
-            options.known_hosts = _known_hosts()
+            given["known_hosts"] = options.known_hosts = _known_hosts()
         if "encryption_algs" not in login.given and not options.config.get("Ciphers"):
             # at least twice as fast as what would be chosen by default
-            options.encryption_algs.sort(key=lambda name: b"gcm" not in name)
-        connecting = asyncio.ensure_future(asyncssh.connect(login.host, options=options))
+            names = [name.decode() for name in options.encryption_algs]
+            given["encryption_algs"] = sorted(
+                names, key=lambda name: ("gcm" not in name, "aes128" not in name)
+            )
+        connecting = asyncio.ensure_future(
+            asyncssh.connect(login.host, client_factory=self.make_client, **given)
+        )
         begun = asyncio.ensure_future(self.authenticating.wait())
         try:
             await asyncio.wait(

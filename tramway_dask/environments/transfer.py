@@ -224,16 +224,20 @@ class Transfers(Link):
         """
         loop = asyncio.get_running_loop()
         script = (
-            'umask 077; if mkdir -- "$1" 2>/dev/null; then : > "$1/$3"; fi; '
+            'umask 077; if mkdir -- "$1" 2>/dev/null || { [ ! -d "$1" ] && mkdir -- "$1"; }; then : > "$1/$3"; '
+            'elif [ ! -d "$1" ]; then exit 1; fi; '
             'if [ -e "$1/$3" ]; then echo mine; else stat -c "%s %Y" -- "$2" 2>/dev/null || echo none; fi'
         )
         seen, since = b"", loop.time()
         while True:
             said = await self._do(f"cannot write beside {name}", script, lock, part, token)
-            if said.strip() == b"mine":
-                return False
+            mine = said.strip() == b"mine"
             if await self._is_there(name, size, digest):
+                if mine:
+                    await self._unlock(lock, token)
                 return True
+            if mine:
+                return False
             if said != seen:
                 seen, since = said, loop.time()
             elif loop.time() - since > STALE_SECONDS:
