@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from site_fixtures import site  # noqa: F401
+from site_fixtures import image, site  # noqa: F401
 
 
 class _NoOracle(MetaPathFinder):
@@ -17,7 +17,7 @@ class _NoOracle(MetaPathFinder):
 
     def find_spec(self, name: str, *_: Any) -> None:
         if name.split(".")[0] == "tramway":
-            pytest.skip("TRamWAy does not run with this pandas")
+            pytest.skip("TRamWAy does not run with this pandas", allow_module_level=True)
 
 
 if os.environ.get("TRAMWAY_DASK_TESTS") == "without-oracle":

@@ -13,10 +13,13 @@ from tramway_dask.errors import RegionError, SpecificationError
 from tramway_dask.roi import density
 from tramway_dask.roi.density import density_based_roi, epanechnikov_density
 
-# TRamWAy warns of libraries that it could use
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import tramway.analyzer.roi.utils as theirs
+
+def theirs():
+    """Import TRamWAy, which warns of libraries that it could use."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tramway.analyzer.roi.utils as module
+    return module
 
 
 def clusters(seed=0, count=6, each=200, size=4.0, spread=0.05):
@@ -57,7 +60,7 @@ def test_maxima_equal_tramway(seed, options):
     # TRamWAy compares with the threshold the density at a node dr steps before the maximum on both axes
     before = every - dr * 0.1 * size
     at = [epanechnikov_density(df.to_numpy(), c[:1], c[1:], size / 2)[0, 0] for c in before]
-    np.testing.assert_allclose(every[np.array(at) >= least], theirs.density_based_roi(df, **options))
+    np.testing.assert_allclose(every[np.array(at) >= least], theirs().density_based_roi(df, **options))
     at = [epanechnikov_density(df.to_numpy(), c[:1], c[1:], size / 2)[0, 0] for c in every]
     np.testing.assert_allclose(density_based_roi(df, **options), every[np.array(at) >= least])
 

@@ -25,10 +25,13 @@ from tramway_dask.spt_data.tables import (
     translocations,
 )
 
-# TRamWAy warns of libraries that it could use
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import tramway.core.xyt as xyt
+
+def xyt():
+    """Import TRamWAy, which warns of libraries that it could use."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tramway.core.xyt as module
+    return module
 
 
 def walk(lengths, seed=0, d=2, gaps=False, first=1, step=0.3):
@@ -78,7 +81,7 @@ def slow_crop(df, lower, upper, tmin=-np.inf, tmax=np.inf):
 @given(tables)
 def test_translocations_equal_tramway(df):
     mine = translocations(df)
-    theirs = xyt.trajectories_to_translocations(df)
+    theirs = xyt().trajectories_to_translocations(df)
     assert_frame_equal(mine, theirs, check_dtype=False)
     assert mine.attrs == df.attrs
     assert_frame_equal(translocations(mine), mine)
@@ -138,7 +141,7 @@ def test_crop_equals_tramway_but_for_its_lost_first_locations(df, corners):
     d = len(space_columns(df))
     lower, upper = np.sort(np.reshape(corners, (2, 3)), axis=0)[:, :d]
     mine = crop(df, lower, upper)
-    theirs = xyt.crop(df, np.r_[lower, upper - lower]).drop(columns="n")
+    theirs = xyt().crop(df, np.r_[lower, upper - lower]).drop(columns="n")
     both = mine.drop(columns="n").merge(theirs.drop_duplicates(), how="outer", indicator=True)
     assert not (both["_merge"] == "right_only").any()
     lost = both.loc[both["_merge"] == "left_only", ["x", "y", "t"]]
@@ -182,7 +185,7 @@ def test_static_filter_equals_tramway(df, min_msd, full, moving):
     table = translocations(df) if moving else df
     if not len(table):
         return
-    theirs = xyt.discard_static_trajectories(table, min_msd, full_trajectory=full)
+    theirs = xyt().discard_static_trajectories(table, min_msd, full_trajectory=full)
     mine = discard_static_trajectories(table, min_msd, full_trajectory=full)
     theirs = theirs.sort_values(["n", "t"]).reset_index(drop=True)
     assert_frame_equal(mine, theirs, check_dtype=False)
@@ -212,7 +215,7 @@ def test_reindex_equals_tramway(df, moving):
     if not len(table):
         return
     mine = reindex_trajectories(table, dt=0.25)
-    assert_frame_equal(mine, xyt.reindex_trajectories(table, dt=0.25), check_dtype=False)
+    assert_frame_equal(mine, xyt().reindex_trajectories(table, dt=0.25), check_dtype=False)
     rows = translocations(mine)
     if not moving:
         assert np.allclose(rows.dt, 0.25)

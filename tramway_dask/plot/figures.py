@@ -190,6 +190,7 @@ def save(figure: Any, path: str | Path, *, dpi: float = 200) -> Path:
     # without dates, the same picture is the same file
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
     sink = io.BytesIO()
-    figure.savefig(sink, format=kind, dpi=dpi, metadata=undated)
+    # labels of any length: the page fits what is drawn
+    figure.savefig(sink, format=kind, dpi=dpi, metadata=undated, bbox_inches="tight", pad_inches=0.05)
     write_atomically(path, sink.getvalue())
     return path

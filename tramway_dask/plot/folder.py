@@ -43,7 +43,8 @@ def results(
 
     One picture per source, with axes for each variable and time segment. They show all regions
     in the field of view, or side by side if they are small and far apart. Colour limits are
-    common to all sources: they leave out the lowest and highest 0.5 % of the values.
+    common to all sources: where cells are many, they leave out the lowest and highest 0.5 % of the
+    values, each counted as often as its cell has translocations.
 
     Parameters
     ----------
@@ -118,33 +119,47 @@ def _scales(
     clim: dict[str, Sequence[float | None]],
 ) -> dict[str, Colors]:
     pieces: dict[str, list[Quantity]] = {}
+    weights: dict[str, list[np.ndarray]] = {}
     names: list[str] = list(variables or ())
     for source in sources:
         table = store.table(sampling, label, source).to_pandas()
         mosaic = Mosaic.of(table[[c for c in ("cell", "x", "y", "z", "n") if c in table.columns]])
         for name in names or features_of(table):
             pieces.setdefault(name, []).append(quantity(table, mosaic, name))
+            weights.setdefault(name, []).append(mosaic.counts)
     scales = {}
     for name, parts in pieces.items():
         values = np.concatenate([p.values for p in parts])
+        counts = np.concatenate(weights[name])
         whole = replace(parts[0], values=values, signed=any(p.signed for p in parts))
-        limits = clim.get(name) or _central(whole, log)
+        limits = clim.get(name) or _central(whole, counts, log)
         logarithmic = log and not whole.signed and bool(np.nanmax(values, initial=-1) > 0)
         scales[name] = replace(color_scale(whole, log=logarithmic, clim=limits), note="")
     return scales
 
 
-def _central(whole: Quantity, log: bool) -> tuple[float, float] | None:
-    values = whole.values[np.isfinite(whole.values)]
+def _central(whole: Quantity, counts: np.ndarray, log: bool) -> tuple[float, float] | None:
+    """Return limits that leave out 0.5 % of the translocations at each end, not the same of the cells.
+
+    A cell of one or two translocations can have any value; such cells do not stretch the colours.
+    """
+    kept = np.isfinite(whole.values) & (counts > 0)
     if log and not whole.signed:
-        values = values[values > 0]
+        kept &= np.nan_to_num(whole.values) > 0
+    values, counts = whole.values[kept], counts[kept]
     if len(values) < 200:
         return None
     if whole.signed:
-        upper = float(np.quantile(np.abs(values), 0.99))
+        upper = _quantile(np.abs(values), counts, 0.99)
         return (-upper, upper) if upper > 0 else None
-    lower, upper = (float(q) for q in np.quantile(values, [0.005, 0.995]))
+    lower, upper = _quantile(values, counts, 0.005), _quantile(values, counts, 0.995)
     return (lower, upper) if lower < upper else None
+
+
+def _quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(below, share * below[-1])])
 
 
 def _picture(mosaic: Mosaic, table: pd.DataFrame, scales: dict[str, Colors], source: str) -> Any:
@@ -162,6 +177,7 @@ def _picture(mosaic: Mosaic, table: pd.DataFrame, scales: dict[str, Colors], sou
     if len(boxes) > 1:
         extent[1, 1] += 0.05 * np.ptp(extent, axis=0).max()  # room for labels
     figure, axes = _grid(extent, len(segments), len(scales))
+    alone = source if axes.size == 1 else ""  # a title of the whole figure would stand far above
     for row, segment in enumerate(segments):
         part, rows, number = of_segment(mosaic, table, segment)
         for ax, (name, colors) in zip(axes[row], scales.items(), strict=True):
@@ -171,7 +187,7 @@ def _picture(mosaic: Mosaic, table: pd.DataFrame, scales: dict[str, Colors], sou
             many = len(boxes) > 1
             if many:
                 draw_boxes(ax, boxes, labels=len(boxes) <= 60, color="0.25")
-            dress(ax, extent, title=auto_title(part, number) or None)
+            dress(ax, extent, title=", ".join(t for t in (alone, auto_title(part, number)) if t) or None)
             color_bar(ax, drawn, shown.label, extend=colors.extend, extent=extent)
             if packed is not None:
                 _scale_bar(ax, extent)
@@ -179,7 +195,8 @@ def _picture(mosaic: Mosaic, table: pd.DataFrame, scales: dict[str, Colors], sou
             for ax in axes[row, 1:]:
                 ax.set_ylabel("")
     add_note(axes[-1, 0], note)
-    figure.suptitle(source, fontsize=TITLE + 1)
+    if not alone:
+        figure.suptitle(source, fontsize=TITLE + 1)
     return figure
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..errors import SpecificationError
 from ..inference.maps import Maps
+from ..roi.boxes import short_label
 from ..segmentation.partition import Partition
 from ..segmentation.tessellation import coordinates
 from ..spt_data.analyses import FULL_REGION
@@ -155,7 +156,7 @@ def auto_title(mosaic: Mosaic, segment: int | None = None) -> str:
     """Return what a reader must know of the cells: region, time, projection."""
     parts = []
     if len(mosaic.regions) == 1 and mosaic.regions[0] != FULL_REGION:
-        parts.append(str(mosaic.regions[0]))
+        parts.append(short_label(str(mosaic.regions[0]), 60))
     if segment is not None and segment in mosaic.times:
         start, stop = mosaic.times[segment]
         parts.append(f"{start:g}–{stop:g} s")

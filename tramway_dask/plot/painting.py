@@ -12,6 +12,7 @@ from .quantities import Colors, Quantity
 __all__ = ["blank_cells", "paint", "paint_arrows", "paint_points"]
 
 MANY = 4000  # beyond, hatching is slow and outlines in a PDF are heavy
+SEVERAL = 300
 MOST_ARROWS = 900
 
 
@@ -70,17 +71,23 @@ def _dots(ax: Any, mosaic: Mosaic, values: np.ndarray, colors: Colors, alpha: fl
 
 def blank_cells(ax: Any, mosaic: Mosaic, cells: np.ndarray) -> None:
     """Hatch cells in light grey."""
-    from matplotlib.collections import PolyCollection
+    from matplotlib.collections import PathCollection, PolyCollection
+    from matplotlib.path import Path
 
     if not len(cells):
         return
     style: dict[str, Any] = {"facecolors": "0.97", "edgecolors": "0.85", "linewidths": 0.3}
+    style |= {"zorder": 0.5, "rasterized": len(cells) > MANY}
     if len(cells) <= MANY:
         style |= {"hatch": "////", "hatch_linewidth": 0.4} if _hatch_width() else {"hatch": "////"}
-    ax.add_collection(
-        PolyCollection(mosaic.polygons(cells), zorder=0.5, rasterized=len(cells) > MANY, **style),
-        autolim=False,
-    )
+    outlines = mosaic.polygons(cells)
+    blank: Any
+    if len(cells) > SEVERAL:
+        # one path is hatched once, which is a hundred times faster than one by one
+        blank = PathCollection([Path.make_compound_path_from_polys(outlines)], **style)
+    else:
+        blank = PolyCollection(outlines, **style)
+    ax.add_collection(blank, autolim=False)
 
 
 def _hatch_width() -> bool:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..errors import DataError, SpecificationError
 from ..roi import Regions
+from ..roi.boxes import short_label
 from ..spt_data.tables import is_translocations, space_columns
 from ..spt_data.tables import trajectories as as_trajectories
 from .figures import add_note, color_bar, dress, new_axes, require
@@ -178,7 +179,7 @@ def draw_boxes(ax: Any, boxes: list[tuple[str, Any]], *, labels: bool = True, co
         ax.add_patch(Rectangle(low, *(high - low), fill=False, edgecolor=color, linewidth=1.0, zorder=4))
         if labels:
             ax.annotate(
-                label,
+                short_label(label),
                 (low[0], high[1]),
                 xytext=(1.5, 1.5),
                 textcoords="offset points",
