@@ -9,6 +9,10 @@ __all__ = ["DEFAULTS", "setting_of"]
 DEFAULTS: dict[str, Any] = {
     # results folder of an analyzer that names none
     "results": "results",
+    # images for workers: file name → address, or path on this computer
+    "containers": {},
+    # whether workers may run other source files of this package than the client, of the same version
+    "accept_other_source": False,
 }
 
 
