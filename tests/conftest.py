@@ -24,6 +24,13 @@ if os.environ.get("TRAMWAY_DASK_TESTS") == "without-oracle":
     sys.meta_path.insert(0, _NoOracle())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests that share a test site in one process."""
+    for item in items:
+        if item.get_closest_marker("site") is not None:
+            item.add_marker(pytest.mark.xdist_group("site"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the folder of real trajectory files, which lies beside the repository."""

@@ -24,10 +24,15 @@ echo "== Style and types"
 "$bin/ruff" format --check .
 "$bin/mypy"
 
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "== Installing the test site: Slurm, munge, sshd, environment modules (Debian's packages)"
+    bash tests/site/install.sh
+fi
+
 echo "== Tests"
-"$bin/python" -m pytest --numprocesses 2 --doctest-modules tramway_dask tests "$@"
+"$bin/python" -m pytest --numprocesses 2 --dist loadgroup --doctest-modules tramway_dask tests "$@"
 
 echo "== Tests with pandas 3; those that compare with TRamWAy are skipped here, they ran above"
-prepare pandas3 --editable . 'pandas>=3' 'pytest>=8' 'pytest-xdist>=3.5' 'hypothesis>=6.100' h5py scikit-learn
+prepare pandas3 --editable '.[slurm,matlab]' 'pandas>=3' 'pytest>=8' 'pytest-xdist>=3.5' 'hypothesis>=6.100' scikit-learn
 TRAMWAY_DASK_TESTS=without-oracle \
-    "$environments/pandas3/bin/python" -m pytest --numprocesses 2 -q tests "$@"
+    "$environments/pandas3/bin/python" -m pytest --numprocesses 2 --dist loadgroup -q -m 'not site' tests "$@"
