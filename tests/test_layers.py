@@ -32,7 +32,6 @@ UPWARDS = {
 DASK = {"config.py", "analyzer/tables.py"}
 # longer than 400 lines, and why
 LONG = {
-    "roi/regions.py": "definitions, grouping and iterators of one object",
     "analyzer/rwanalyzer.py": "the attributes of one object, each with its documentation",
     "spt_data/collection.py": "the attributes of one object, each with its documentation",
     "pipeline/plan.py": "one subject: the units of a pipeline and their state",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import utils
-from .regions import FullRegion, IndividualRegion, Regions, SupportRegion
+from .regions import Regions
+from .support import FullRegion, IndividualRegion, SupportRegion
 
 __all__ = [
     "FullRegion",

@@ -14,7 +14,7 @@ from ..errors import RegionError
 from ..spt_data import filters
 from ..spt_data.tables import SPACE, space_columns
 
-__all__ = ["Box", "boxes_from", "boxes_from_squares", "read_boxes", "roi_file"]
+__all__ = ["Box", "boxes_from", "boxes_from_squares", "read_boxes", "roi_file", "short_label"]
 
 JOINERS = ("", "-", "_")
 
@@ -43,7 +43,9 @@ class Box:
         if not np.all(np.isfinite([*self.lower, *self.upper])):
             raise RegionError(f"a region has a bound that is not a finite number: {self.lower}, {self.upper}")
         if any(low >= up for low, up in zip(self.lower, self.upper, strict=True)):
-            raise RegionError(f"a region has a lower bound that is not below its upper one: {self.lower}, {self.upper}")
+            raise RegionError(
+                f"a region has a lower bound that is not below its upper one: {self.lower}, {self.upper}"
+            )
 
     def split(self, dimension: int, where: str) -> tuple[np.ndarray, np.ndarray, float | None, float | None]:
         """Return lower and upper bounds in space, and first and last time (None if unbounded)."""
@@ -90,16 +92,16 @@ def boxes_from_squares(centers: Any, side: float, where: str = "from_squares") -
         centers = centers[[c for c in SPACE if c in centers]].to_numpy()
     points = np.atleast_2d(np.asarray(centers, dtype=float))
     if points.ndim != 2 or points.shape[1] not in (2, 3) or not len(points):
-        raise RegionError(f"{where}: expected centres as an array of shape (k, 2) or (k, 3), got {points.shape}")
+        raise RegionError(
+            f"{where}: expected centres as an array of shape (k, 2) or (k, 3), got {points.shape}"
+        )
     if not isinstance(side, int | float | np.number) or not np.isfinite(side) or side <= 0:
         raise RegionError(f"{where}: the side of a region must be a number above 0 (µm), got {side!r}")
     half = float(side) / 2
     return tuple(Box(tuple(p - half), tuple(p + half), False) for p in points.tolist() for p in [np.array(p)])
 
 
-def _boxes_from_table(
-    table: pd.DataFrame, where: str, size: float | None = None
-) -> tuple[Box, ...]:
+def _boxes_from_table(table: pd.DataFrame, where: str, size: float | None = None) -> tuple[Box, ...]:
     columns = [str(c).strip() for c in table.columns]
     table = table.set_axis(columns, axis=1)
     axes = [a for a in (*SPACE, "t") if f"{a} min" in columns and f"{a} max" in columns]
@@ -192,3 +194,18 @@ def roi_file(path: str, suffix: str, extension: str, first: str) -> str:
 
     joiners: Sequence[str] = [j for j in JOINERS if os.path.isfile(candidate(first, j))]
     return candidate(path, joiners[0] if joiners else "-")
+
+
+def short_label(label: str, most: int = 22) -> str:
+    """Return the label of a region for a narrow place: that of many overlapping boxes without its middle.
+
+    Examples
+    --------
+    >>> short_label("roi000-001-002-003-004-005-006")
+    'roi000-001-…-006'
+    """
+    if len(label) <= most:
+        return label
+    head, tail = label[: most - 8], label[-6:]
+    head, tail = head.rpartition("-")[0] or head, tail.partition("-")[2] or tail
+    return f"{head.rstrip()}-…-{tail.lstrip()}"
