@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 __all__ = ["BandPattern", "cell_order"]
@@ -21,6 +20,7 @@ IntArray = NDArray[Any]
 
 def cell_order(indptr: IntArray, indices: IntArray) -> IntArray:
     """Return the rank (m,) of each cell along the reverse Cuthill–McKee order of the graph."""
+    import scipy.sparse as sp
     from scipy.sparse.csgraph import reverse_cuthill_mckee
 
     m = len(indptr) - 1

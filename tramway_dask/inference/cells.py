@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..errors import InferenceError
 from .gradient import Gradient, grad1, restrict
 from .inputs import space_columns
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 __all__ = ["Cell", "Cells"]
 
@@ -198,6 +200,8 @@ class Cells(Mapping[int, Cell]):
     @cached_property
     def adjacency(self) -> sp.csr_array:
         """Neighbourhood (C, C) bool of these cells, by global numbers."""
+        import scipy.sparse as sp
+
         indptr, indices = self._neighbours
         total = len(self._position)
         full = np.zeros(total + 1, dtype=np.intp)

@@ -13,10 +13,9 @@ plus Jeffreys' prior. Since F is linear in V, derivatives follow from those by (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .banded import BandPattern
@@ -24,6 +23,9 @@ from .gradient import Gradient
 from .likelihood import Groups, Terms, jeffreys
 from .newton import Optimum, minimize, regular
 from .uncoupled import Estimate, Profile, _root, estimate
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 __all__ = [
     "PotentialEstimate",
@@ -45,6 +47,7 @@ _UNDETERMINED = 1e7
 
 def components(indptr: IntArray, indices: IntArray) -> tuple[int, IntArray]:
     """Return the number of connected components and the component (m,) of each cell."""
+    import scipy.sparse as sp
     from scipy.sparse.csgraph import connected_components
 
     m = len(indptr) - 1
@@ -192,6 +195,8 @@ class PotentialProblem:
         self._set_pattern(rank)
 
     def _set_pattern(self, rank: IntArray) -> None:
+        import scipy.sparse as sp
+
         m, g = self.cells, self.gradient
         own = np.arange(m)
         self._p, self._q = p, q = g.pairs

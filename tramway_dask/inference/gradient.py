@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..errors import SpecificationError
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 __all__ = [
     "Gradient",
@@ -73,6 +75,8 @@ class Gradient:
     @property
     def matrices(self) -> list[sp.csr_array]:
         """One (m, m) sparse matrix per axis."""
+        import scipy.sparse as sp
+
         m = len(self.indptr) - 1
         return [sp.csr_array((v, self.indices, self.indptr), shape=(m, m)) for v in self.data]
 
@@ -213,6 +217,8 @@ def gradient_penalty(gradient: Gradient, areas: FloatArray, *, rows: BoolArray |
     rows : (m,) bool, optional
         Cells that count.
     """
+    import scipy.sparse as sp
+
     weight = _weights(areas) if rows is None else _weights(areas) * rows
     p, q = gradient.pairs
     m = len(areas)
@@ -221,6 +227,8 @@ def gradient_penalty(gradient: Gradient, areas: FloatArray, *, rows: BoolArray |
 
 
 def _laplacian(rows: IntArray, cols: IntArray, weight: FloatArray, m: int) -> sp.csr_array:
+    import scipy.sparse as sp
+
     i = np.concatenate([rows, cols, rows, cols])
     j = np.concatenate([rows, cols, cols, rows])
     return sp.csr_array((np.concatenate([weight, weight, -weight, -weight]), (i, j)), shape=(m, m))

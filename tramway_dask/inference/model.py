@@ -6,11 +6,10 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..component import boolean, count, non_negative, one_of, optional, positive, setting
@@ -20,6 +19,9 @@ from .gradient import Gradient, delta0_penalty, delta1_penalty, grad1, gradient_
 from .inputs import Inputs
 from .likelihood import Groups
 from .maps import Maps, error_column
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 __all__ = ["LOST", "ROUGHNESS", "BaseModel", "add_vector", "full", "report", "start_values"]
 

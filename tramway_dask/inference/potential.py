@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from ..component import boolean, non_negative, one_of, optional, setting
@@ -20,6 +19,9 @@ from .likelihood import Groups
 from .maps import AT_BOUND, Maps, error_column
 from .model import ROUGHNESS, BaseModel, add_vector, full, report, start_values
 from .uncoupled import lower_bounds
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 __all__ = ["DV"]
 
@@ -166,6 +168,8 @@ def _plus(penalty: sp.csr_array | None, weight: float, other: Any) -> sp.csr_arr
 
 
 def _union(a: tuple[Any, Any], b: tuple[Any, Any]) -> tuple[Any, Any]:
+    import scipy.sparse as sp
+
     m = len(a[0]) - 1
     graphs = [sp.csr_array((np.ones(len(i)), i, p), shape=(m, m)) for p, i in (a, b)]
     total = sp.csr_array(graphs[0] + graphs[1])

@@ -6,6 +6,7 @@ travel; the specification of the analysis is one node of the graph.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -203,7 +204,7 @@ def _data(
             if source.path is None:
                 held = delayed(source, name=f"table-{data}", traverse=False)
             name = f"{'read' if moves else 'load'}-{data}"
-            tables[data, moves] = delayed(read_table)(held, moves, dask_key_name=name)
+            tables[data, moves] = delayed(_read)(held, moves, dask_key_name=name)
         return tables[data, moves]
 
     given: dict[str, Any] = {}
@@ -244,6 +245,11 @@ def _from_store(batch: Batch, store: Store) -> list[list[UnitResult]]:
         payload = Payload({"id": "stored"}, [record]).to_bytes()
         results.append(UnitResult(task, payloads={task.source: payload}))
     return [results] if results else []
+
+
+def _read(source: Any, moves: bool) -> Any:
+    # the source stays on the worker for the whole run: it must not keep what was read to make the table
+    return read_table(copy.copy(source), moves)
 
 
 def _may_ask(batch: Batch) -> bool:

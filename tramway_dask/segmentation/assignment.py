@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.spatial import cKDTree
 
 from .lattice import TimeLattice, rows_of_segments
 from .tessellation import Tessellation
@@ -28,6 +26,8 @@ def to_csr(cells: np.ndarray, rows: np.ndarray, number_of_cells: int) -> tuple[n
     indptr : ndarray (number_of_cells + 1,) of int64
     indices : ndarray (K,) of int32 (int64 for over two thousand million rows)
     """
+    import scipy.sparse as sp
+
     width = int(rows.max()) + 1 if len(rows) else 1
     table = sp.coo_array((np.ones(len(rows), np.int8), (cells, rows)), shape=(number_of_cells, width)).tocsr()
     table.sort_indices()
@@ -134,6 +134,8 @@ def _completion(
 
 def _ball(xy: np.ndarray, rows: np.ndarray, centers: np.ndarray, k: int) -> np.ndarray:
     """Return the k points nearest to each center, ordered by distance and then by row."""
+    from scipy.spatial import cKDTree
+
     more = min(k + 1, len(xy))
     distance, index = cKDTree(xy).query(centers, k=np.arange(1, more + 1))
     tied = np.flatnonzero((distance[:, 1:] <= distance[:, :-1]).any(axis=1))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from .tessellation import RegularLattice, nearest
 
@@ -247,6 +246,8 @@ def _lengths(vectors: np.ndarray) -> np.ndarray:
 
 def _two_nearest(points: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the index of the nearest center, and the distance to the second nearest."""
+    from scipy.spatial import cKDTree
+
     if len(centers) == 1:
         return np.zeros(len(points), np.intp), np.full(len(points), math.inf)
     distance, found = cKDTree(centers).query(points, k=2)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..errors import SegmentationError
 from .tessellation import Tessellation
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 __all__ = ["TimeLattice", "rows_of_segments", "segment_bounds", "segment_label"]
 
@@ -150,6 +152,8 @@ class TimeLattice:
     @property
     def adjacency(self) -> sp.csr_array:
         """Spatial adjacency, one block per segment, csr_array (S M, S M) of bool."""
+        import scipy.sparse as sp
+
         block, repeats = self.spatial_mesh.adjacency, self.number_of_segments
         size, entries = block.shape[0], block.nnz
         shift = np.repeat(np.arange(repeats) * size, entries)
@@ -162,6 +166,8 @@ class TimeLattice:
     @property
     def time_adjacency(self) -> sp.csr_array:
         """Links between the same spatial cell in successive segments, csr_array (S M, S M) of bool."""
+        import scipy.sparse as sp
+
         size, total = self.spatial_mesh.number_of_cells, self.number_of_cells
         if self.number_of_segments == 1:
             return sp.csr_array((total, total), dtype=bool)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from ..errors import SegmentationError
 from ..spt_data.analyses import Artefact
 from .lattice import TimeLattice
 from .tessellation import SPACE, Tessellation
 from .voronoi import pairs_to_adjacency
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 __all__ = ["Partition"]
 
@@ -210,12 +212,16 @@ class Partition(Artefact):
         csr_array (C, C) of bool
             Empty without time segmentation.
         """
+        import scipy.sparse as sp
+
         if isinstance(self.tessellation, TimeLattice):
             return self.tessellation.time_adjacency
         return sp.csr_array((self.number_of_cells,) * 2, dtype=bool)
 
     def active_adjacency(self) -> sp.csr_array:
         """Return the spatial adjacency between cells that hold translocations, csr_array (C, C)."""
+        import scipy.sparse as sp
+
         full = self.location_count > 0
         links = self.adjacency().tocoo()
         row, col = links.row, links.col

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
-from scipy.spatial import cKDTree
 
 from ..errors import SegmentationError
 from .voronoi import Cells, clipped_voronoi, pairs_to_adjacency
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 __all__ = ["RegularLattice", "Tessellation", "coordinates", "nearest"]
 
@@ -31,7 +32,8 @@ def coordinates(points: Any) -> np.ndarray:
     """
     if isinstance(points, pd.DataFrame):
         columns = [c for c in SPACE if c in points.columns]
-        return np.column_stack([points[c].to_numpy(dtype=float) for c in columns])
+        # axis by axis in memory: bounds and distances are taken along the axes
+        return np.stack([points[c].to_numpy(dtype=float) for c in columns]).T
     return np.asarray(points, dtype=float)
 
 
@@ -47,6 +49,8 @@ def nearest(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     -------
     ndarray (N,) of intp
     """
+    from scipy.spatial import cKDTree
+
     size = len(centers)
     if size == 1 or not len(points):
         return np.zeros(len(points), np.intp)
@@ -245,6 +249,8 @@ class Tessellation:
     @property
     def pairs(self) -> np.ndarray:
         """Adjacent cells i < j, ndarray (p, 2)."""
+        import scipy.sparse as sp
+
         upper = sp.triu(self.adjacency, k=1, format="coo")
         pairs = np.column_stack([upper.row, upper.col])
         return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

@@ -107,7 +107,8 @@ class Hexagons(Tesseller):
         else:
             radius = self._distance(calibration, box) / 2
         check_cell_count(upper - lower, 2 * radius, cell=3**0.5 / 2)
-        pivot = xy.mean(axis=0)
+        # summed row by row, as TRamWAy does: the same digits
+        pivot = np.ascontiguousarray(xy).mean(axis=0)
         centers = hexagon_centers(lower, upper, radius, tilt=self.tilt, pivot=pivot)
         return Tessellation.from_cells(
             centers,
@@ -168,7 +169,7 @@ class KMeans(Tesseller):
             size = max(1, round(1 / calibration.avg_probability))
         if self.initial == "random":
             return rng.uniform(lower, upper, (size, xy.shape[1]))
-        return xy.mean(axis=0) + 0.01 * (upper - lower) * rng.standard_normal((size, xy.shape[1]))
+        return np.ascontiguousarray(xy).mean(axis=0) + 0.01 * (upper - lower) * rng.standard_normal((size, xy.shape[1]))
 
 
 def _pruned(centers: np.ndarray, cells: Cells, limit: float) -> Cells:

@@ -6,12 +6,14 @@ Plain arrays in, plain arrays out; nothing here knows of tessellers or data.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.spatial import Voronoi
 
 from ..errors import SegmentationError
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 __all__ = ["Cells", "box_edges", "clipped_hexagons", "clipped_voronoi", "cuboids", "pairs_to_adjacency"]
 
@@ -50,6 +52,8 @@ def pairs_to_adjacency(pairs: np.ndarray, size: int) -> sp.csr_array:
     size : int
         Number of cells.
     """
+    import scipy.sparse as sp
+
     pairs = np.asarray(pairs, dtype=np.int32).reshape(-1, 2)
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
     both = np.concatenate([pairs, pairs[:, ::-1]])
@@ -131,6 +135,8 @@ def clipped_hexagons(centers: np.ndarray, corners: np.ndarray, box: np.ndarray) 
 
 def _planar(centers: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return adjacent pairs, and the clipped cells' corners with the cell each belongs to."""
+    from scipy.spatial import Voronoi
+
     reach = 20 * max(float(np.abs(centers).max()), float(np.abs(box).max()))
     # far points close every cell and make any number of centers enough for Qhull
     angles = 0.3 + 2 * np.pi * np.arange(5) / 5
@@ -217,6 +223,8 @@ def _outlines(points: np.ndarray, owner: np.ndarray, size: int) -> tuple[np.ndar
 
 def _mirrored(centers: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return volumes and adjacent pairs; reflections across the faces close the cells at the box."""
+    from scipy.spatial import Voronoi
+
     size, dimension = centers.shape
     if ((centers < box[0] - CONTACT) | (centers > box[1] + CONTACT)).any():
         raise SegmentationError("in 3-D the centers of all cells must lie within the box")

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import DataError, SpecificationError, UnknownAttributeError, suggest
-from .sources import Source
+from .sources import Source, check_reader_options
 
 __all__ = [
     "SPTData",
@@ -116,6 +116,7 @@ class SPTData:
         alias: Alias = options.pop("alias", None)
         if isinstance(alias, str) and len(paths) > 1:
             raise SpecificationError("alias: one name for several files; give a function of the path")
+        check_reader_options(reader, options)
         made = []
         for path in paths:
             name = alias(path) if callable(alias) else alias

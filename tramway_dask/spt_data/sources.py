@@ -10,9 +10,10 @@ import contextlib
 import copy
 import hashlib
 import importlib
+import inspect
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,19 @@ ZERO_CELSIUS = 273.15  # K
 def _reader(name: str) -> Callable[..., pd.DataFrame]:
     module, function = READERS[name]
     return getattr(importlib.import_module(module), function)
+
+
+def check_reader_options(reader: str, options: Mapping[str, Any]) -> None:
+    """Complain of arguments that a reader does not have, before any file is read."""
+    known = [n for n in inspect.signature(_reader(reader)).parameters if n != "path"]
+    for name in options:
+        if name not in known:
+            raise SpecificationError(
+                f"unknown argument {name!r} of the reader; {suggest(name, [*known, 'alias'])}"
+            )
+    for name in ("pixel_size", "dt"):
+        if options.get(name) is not None:
+            positive(name, options[name])
 
 
 class Source:
@@ -357,7 +371,9 @@ class Source:
         if self._owner is not None:
             self._owner.save_analyses(self)
 
-    def add_sampling(self, sampling: Artefact, label: Label | None = None, comment: str | None = None) -> None:
+    def add_sampling(
+        self, sampling: Artefact, label: Label | None = None, comment: str | None = None
+    ) -> None:
         """Store a partition of the whole field in the tree."""
         self.analyses.add(sampling, label, comment)
 
