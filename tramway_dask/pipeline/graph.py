@@ -132,7 +132,7 @@ def build_graph(
         )
     made: dict[Batch, Delayed] = {}
     task_of: dict[int, Delayed] = {}
-    tables: dict[tuple[str, bool], Delayed] = {}
+    tables: dict[str, Delayed] = {}
     sources: dict[str, Delayed] = {}
     for batch in batches:
         source = batch.source
@@ -150,7 +150,7 @@ def build_graph(
                 for s in batch.units[0].tables
             }
             given["table"] = {
-                name: delayed(read_table)(s, False, dask_key_name=f"load-{salt}{name}")
+                name: delayed(read_table)(s, dask_key_name=f"read-{salt}{name}")
                 for name, s in held.items()
             }
         earlier = list({id(u): u for unit in batch.units for u in unit.upstream if id(u) in task_of}.values())
@@ -183,37 +183,43 @@ def build_graph(
 class _Opaque(list):
     """A list that Dask need not look into."""
 
+    pickled_like: str
+
 
 def _opaque(items: Sequence[Any]) -> Any:
+    import cloudpickle
     from dask.delayed import delayed
 
-    return delayed(_Opaque(items), traverse=False, pure=False)
+    held = _Opaque(items)
+    if cloudpickle.list_registry_pickle_by_value():
+        # distributed gives to cloudpickle, which alone ships modules, only what names this one
+        held.pickled_like = "__main__"
+    return delayed(held, traverse=False, pure=False)
 
 
 def _data(
-    batch: Batch, light: Delayed, tables: dict[tuple[str, bool], Delayed], data: str, salt: str
+    batch: Batch, light: Delayed, tables: dict[str, Delayed], data: str, salt: str
 ) -> dict[str, Any]:
     """Return the rows of a batch's regions, and the source's table where the stage may need it."""
     from dask.delayed import delayed
 
     source = batch.source
 
-    def table(moves: bool) -> Delayed:
-        if (data, moves) not in tables:
+    def table() -> Delayed:
+        if data not in tables:
             held = light
             if source.path is None:
                 held = delayed(source, name=f"table-{data}", traverse=False)
-            name = f"{'read' if moves else 'load'}-{data}"
-            tables[data, moves] = delayed(_read)(held, moves, dask_key_name=name)
-        return tables[data, moves]
+            tables[data] = delayed(_read)(held, dask_key_name=f"read-{data}")
+        return tables[data]
 
     given: dict[str, Any] = {}
     if batch.by_region and batch.stage.needs is None:
         regions = _opaque([u.regions[0] for u in batch.units])
         name = f"take-{salt}{batch.key}"
-        given["rows"] = delayed(take_rows)(table(True), light, regions, dask_key_name=name)
+        given["rows"] = delayed(take_rows)(table(), light, regions, dask_key_name=name)
     if batch.stage.needs is None and (not batch.by_region or _may_ask(batch)):
-        given["table"] = table(False)
+        given["table"] = table()
     if batch.by_region and "rows" not in given:
         given["rows"] = [None] * len(batch.units)
     return given
@@ -247,9 +253,9 @@ def _from_store(batch: Batch, store: Store) -> list[list[UnitResult]]:
     return [results] if results else []
 
 
-def _read(source: Any, moves: bool) -> Any:
+def _read(source: Any) -> Any:
     # the source stays on the worker for the whole run: it must not keep what was read to make the table
-    return read_table(copy.copy(source), moves)
+    return read_table(copy.copy(source))
 
 
 def _may_ask(batch: Batch) -> bool:

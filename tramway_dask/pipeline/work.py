@@ -24,6 +24,7 @@ from ..results import artefacts
 from ..results.payload import Payload, Record
 from ..results.store import Store
 from ..spt_data.sources import Source
+from ..spt_data.tables import translocations
 from .stages import Stage
 
 __all__ = [
@@ -128,10 +129,10 @@ def _here() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def read_table(source: Source, moves: bool) -> pd.DataFrame | Failure:
-    """Read a source: its translocations, or its trajectories as they are."""
+def read_table(source: Source) -> pd.DataFrame | Failure:
+    """Read the table of a source."""
     try:
-        return source.translocations if moves else source.dataframe
+        return source.dataframe
     except Exception as error:
         return Failure.of(error)
 
@@ -139,7 +140,13 @@ def read_table(source: Source, moves: bool) -> pd.DataFrame | Failure:
 def take_rows(
     table: pd.DataFrame | Failure, source: Source, regions: Sequence[Any]
 ) -> list[pd.DataFrame | Failure]:
-    """Return the rows of each region."""
+    """Return the translocations of each region.
+
+    Those of the whole field are never made, unless a region needs them: they take twice the memory of
+    the trajectories.
+    """
+    if not isinstance(table, Failure) and any(len(r.boxes) > 1 for r in regions):
+        table = translocations(table)
     rows: list[pd.DataFrame | Failure] = []
     for region in regions:
         if isinstance(table, Failure):
