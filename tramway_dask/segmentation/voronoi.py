@@ -187,7 +187,7 @@ def _clip(
     enough = sizes > 2
     ring, cells, sizes = ring[np.repeat(enough, sizes)], cells[enough], sizes[enough]
     rings = shapely.linearrings(ring, indices=np.repeat(np.arange(len(cells)), sizes))
-    parts = shapely.intersection(shapely.polygons(rings), shapely.box(*box[0], *box[1]))
+    parts = shapely.clip_by_rect(shapely.polygons(rings), *box[0], *box[1])
     parts = np.where(shapely.get_type_id(parts) == shapely.GeometryType.POLYGON, parts, None)
     clipped, index = shapely.get_coordinates(parts, return_index=True)
     if len(index):
