@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from . import __version__
+from .cli_sites import sites
 from .errors import ClusterError, StoreError, TramwayDaskError
 
 __all__ = ["main"]
@@ -44,6 +45,9 @@ def _plainly(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.version_option(__version__, prog_name="tramway-dask")
 def main() -> None:
     """Maps of diffusivity, drift, force and potential from molecule trajectories, on Dask."""
+
+
+main.add_command(sites)
 
 
 @main.command()
