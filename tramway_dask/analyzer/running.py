@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from ..environments.usercode import modules_by_value
 from ..errors import LostClusterError, PipelineError, SpecificationError, StoreError, suggest
 from ..pipeline.execute import Recorder, closing, run_in_process, run_on_cluster, submit_units
 from ..pipeline.graph import Reach
@@ -25,6 +26,7 @@ from ..results.files import locked
 from ..results.store import FORMAT
 
 if TYPE_CHECKING:
+    from ..environments.base import Environment
     from .rwanalyzer import RWAnalyzer
 
 __all__ = ["run", "submit"]
@@ -123,16 +125,21 @@ def _execute(
         return
     if not env.is_running:
         place.enter_context(env.connect())
-    run_on_cluster(
-        plan,
-        specification,
-        analyzer.results,
-        recorder,
-        env.client,
-        reach=_reach(plan, analyzer),
-        batch=batch,
-        check=env.check,
-    )
+    with _shipping(env):
+        run_on_cluster(
+            plan,
+            specification,
+            analyzer.results,
+            recorder,
+            env.client,
+            reach=_reach(plan, analyzer),
+            batch=batch,
+            check=env.check,
+        )
+
+
+def _shipping(env: Environment) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if env.shares_modules else modules_by_value()
 
 
 def _reach(plan: Plan, analyzer: RWAnalyzer) -> Reach:
@@ -169,7 +176,8 @@ def submit(analyzer: RWAnalyzer, *, overwrite: bool) -> dict[tuple[str, str], An
     plan = analyzer.plan(overwrite=overwrite)
     recorder = Recorder(plan, store, RunReport(store.folder))
     client = analyzer.env.client
-    futures = submit_units(plan, analyzer, store, recorder, client, reach=_reach(plan, analyzer))
+    with _shipping(analyzer.env):
+        futures = submit_units(plan, analyzer, store, recorder, client, reach=_reach(plan, analyzer))
     return {unit.place: future for unit, future in futures.items()}
 
 

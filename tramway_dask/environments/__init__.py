@@ -6,9 +6,10 @@ from . import containers
 from .adapters import GPULab, Maestro, Tars
 from .base import Environment, GivenClient
 from .local import LocalHost
+from .overssh import SlurmOverSSH
 from .singularity import SingularitySlurm
 from .sites import sites
-from .slurm import Slurm, SlurmOverSSH
+from .slurm import Slurm
 
 __all__ = [
     "Environment",

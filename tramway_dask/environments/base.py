@@ -33,6 +33,8 @@ class Environment(Component):
 
     # whether workers see the files of the user's process under the same paths
     shares_files: ClassVar[bool] = True
+    # whether workers can import the modules that lie beside the user's script
+    shares_modules: ClassVar[bool] = True
 
     def start(self) -> Any:
         """Start a cluster."""

@@ -51,9 +51,10 @@ export TRAMWAY_WORKER="${{names[${{SLURM_ARRAY_TASK_ID:-0}}]}}"
 # the job's end as Slurm knows it: its time limit may be shorter than what was asked for
 LIFETIME = """\
 ends=$(squeue --noheader --job "$SLURM_JOB_ID" --format %e 2>/dev/null | head -n 1)
-ends=$(date -d "$ends" +%s 2>/dev/null || true)
-if [ -n "$ends" ]; then
-    left=$((ends - $(date +%s)))
+# of nothing, date would make the last midnight
+[ -z "$ends" ] || ends=$(date -d "$ends" +%s 2>/dev/null || true)
+left=$(( ${{ends:-0}} - $(date +%s) ))
+if [ "$left" -gt 0 ]; then
     margin=$((left / 5 < {margin} ? left / 5 : {margin}))
     left=$((left - margin))
     export DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION="${{left}}s"

@@ -16,6 +16,7 @@ from distributed.deploy.spec import ProcessInterface, SpecCluster
 
 from ..errors import ClusterError
 from .jobs import scheduler_script
+from .refusals import explain_refusal
 from .runfolder import RunFolder
 from .submission import Submitter, job_states, parse_job_id
 
@@ -73,14 +74,19 @@ class RemoteScheduler(ProcessInterface):
         command = f"{self.python} -m distributed.cli.dask_spec --spec-file {run.quoted('scheduler.yaml')}"
         if self.place == "job":
             script = scheduler_script(run.settings, f"exec {command}", walltime=self.walltime)
-            done = await run.shell.run("sbatch --parsable", input=script, timeout=120)
+            done = await run.shell.run(
+                "umask 077 && sbatch --parsable", input=script, check=False, timeout=120
+            )
+            if done.status:
+                refusal = explain_refusal(f"{done.stderr}\n{done.stdout}")
+                raise ClusterError(f"no job for the scheduler: {refusal}")
             self.job_id = parse_job_id(done.stdout)
         else:
             prologue = "\n".join([*run.settings.prologue, *run.settings.before_python])
             script = f"{prologue}\ncd {run.quoted()} || exit 1\nexec {command}\n"
             await run.shell.write(run.inside("scheduler.sh"), script.encode(), mode=0o700)
             launch = (
-                f"cd {run.quoted()} || exit 1; setsid nohup bash scheduler.sh </dev/null "
+                f"umask 077; cd {run.quoted()} || exit 1; setsid nohup bash scheduler.sh </dev/null "
                 ">logs/scheduler.log 2>&1 & echo $!"
             )
             self.pid = (await run.shell.run(launch)).stdout.split()[-1]
@@ -118,7 +124,9 @@ class RemoteScheduler(ProcessInterface):
 
     async def is_alive(self) -> bool:
         """Tell whether the process or job of the scheduler is there."""
-        command = f"kill -0 {self.pid}" if self.pid else f"squeue --noheader --me --job={self.job_id} | grep -q ."
+        command = (
+            f"kill -0 {self.pid}" if self.pid else f"squeue --noheader --me --job={self.job_id} | grep -q ."
+        )
         return (await self.run.shell.run(command, check=False)).status == 0
 
     async def _log(self) -> str:

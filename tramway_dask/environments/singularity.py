@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..component import setting
 from ..errors import ClusterError
@@ -13,7 +14,10 @@ from .container_exec import Container, visible_paths
 from .container_versions import check_versions, parse_versions
 from .containers import Location, default_container, download_script, locate
 from .installed import installed_versions
-from .slurm import SlurmOverSSH, transfer_bar
+from .overssh import SlurmOverSSH, transfer_bar
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["SingularitySlurm"]
 
@@ -51,6 +55,16 @@ class SingularitySlurm(SlurmOverSSH):
     def default_container(cls, python_version: str | None = None) -> str:
         """Return the name of the image for a version of Python; default: the one that runs."""
         return default_container(python_version)
+
+    @property
+    def client(self) -> Client:
+        """A client of the cluster."""
+        from distributed.versions import VersionMismatchWarning
+
+        with warnings.catch_warnings():
+            # what matters was checked before; the patch release of Python does not
+            warnings.simplefilter("ignore", VersionMismatchWarning)
+            return super().client
 
     def _location(self) -> Location:
         return locate(self.container if self.container is not None else self.default_container())

@@ -186,7 +186,7 @@ def site_class(name: str, settings: Mapping[str, Any], base: type, *, where: str
 
     Examples
     --------
-    >>> from tramway_dask.environments.slurm import SlurmOverSSH
+    >>> from tramway_dask.environments.overssh import SlurmOverSSH
     >>> lab = site_class("lab", {"hostname": "login.lab.org", "scratch": "/scratch/{username}"}, SlurmOverSSH)
     >>> lab.hostname(), lab.scratch("ada"), lab().queue
     ('login.lab.org', '/scratch/ada', None)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import ClusterError
 from .jobs import worker_script
+from .refusals import explain_refusal
 from .runfolder import RunFolder
 
 __all__ = ["Submitter", "job_states", "parse_job_id"]
@@ -110,16 +111,18 @@ class Submitter:
         settings = replace(self.run.settings, name=job_name)
         script = worker_script(settings, names=names, address=self.address)
         self.commands += 1
-        command = f"sbatch --parsable --array=0-{len(names) - 1}"
+        # the log is made with the umask of sbatch
+        command = f"umask 077 && sbatch --parsable --array=0-{len(names) - 1}"
         try:
             done = await self.run.shell.run(command, input=script, check=False, timeout=120)
         except ClusterError:
             # the answer was lost, maybe not the job
             return await self._look_up(job_name)
         if done.status:
-            if "timed out" in done.stderr.lower():
+            refusal = explain_refusal(f"{done.stderr}\n{done.stdout}")
+            if refusal.maybe_submitted:
                 return await self._look_up(job_name)
-            raise ClusterError(f"sbatch refused the workers: {done.stderr.strip() or done.stdout.strip()}")
+            raise ClusterError(f"no workers: {refusal}")
         return parse_job_id(done.stdout)
 
     async def _look_up(self, job_name: str) -> str:
