@@ -21,6 +21,8 @@ __all__ = ["main"]
 
 FAILED = 1
 WRONG_USAGE = 2
+ABOVE_0 = click.FloatRange(min=0, min_open=True)
+FROM_0 = click.FloatRange(min=0)
 
 
 def _plainly(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,7 +36,9 @@ def _plainly(command: Callable[..., Any]) -> Callable[..., Any]:
             click.echo(f"Error: {error}", err=True)
             code = FAILED
         except TramwayDaskError as error:
-            click.echo(f"Error: {error}", err=True)
+            # the API's way to say it is no help here
+            told = str(error).replace("pass overwrite=True", "add --overwrite")
+            click.echo(f"Error: {told}", err=True)
             code = WRONG_USAGE
         sys.exit(code or 0)
 
@@ -44,14 +48,16 @@ def _plainly(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="tramway-dask")
 def main() -> None:
-    """Maps of diffusivity, drift, force and potential from molecule trajectories, on Dask."""
+    """Map diffusivity, drift, force and potential from molecule trajectories, on Dask."""
 
 
 main.add_command(sites)
 
 
 @main.command()
-@click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes [default: CPUs, at most 4].")
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=None, help="Worker processes [default: CPUs, at most 4]."
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
@@ -62,7 +68,11 @@ main.add_command(sites)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the simulation.")
 @_plainly
 def demo(workers: int | None, folder: Path, seed: int) -> int:
-    """Simulate a small experiment, map it, and compare the maps with the truth."""
+    """Simulate a small experiment and map it.
+
+    The maps are compared with the truth. Takes well under a minute; what it leaves in the folder,
+    config.toml included, is an example for analyses of your own.
+    """
     from .demo import run_demo
 
     return 0 if run_demo(folder, workers=workers, seed=seed) else FAILED
@@ -71,14 +81,17 @@ def demo(workers: int | None, folder: Path, seed: int) -> int:
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes; replaces [env].")
-@click.option("--results", type=click.Path(path_type=Path), default=None, help="Results folder; replaces the file's.")
+@click.option(
+    "--results", type=click.Path(path_type=Path), default=None, help="Results folder; replaces the file's."
+)
 @click.option("--overwrite", is_flag=True, help="Replace results made with other parameters.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @_plainly
 def run(config: Path, workers: int | None, results: Path | None, overwrite: bool, quiet: bool) -> int:
     """Run the analysis that CONFIG (TOML or YAML) describes.
 
-    What the results folder holds already is not done again.
+    What the results folder holds already is not done again. For an example of a configuration, run
+    `tramway-dask demo` and see tramway-demo/config.toml.
     """
     analyzer = _configured(config, workers, results)
     report = analyzer.run(overwrite=overwrite, progress=not quiet)
@@ -88,12 +101,14 @@ def run(config: Path, workers: int | None, results: Path | None, overwrite: bool
 
 @main.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--results", type=click.Path(path_type=Path), default=None, help="Results folder; replaces the file's.")
-@click.option("--overwrite", is_flag=True, help="As for run.")
+@click.option(
+    "--results", type=click.Path(path_type=Path), default=None, help="Results folder; replaces the file's."
+)
+@click.option("--overwrite", is_flag=True, help="As if run was told to replace results.")
 @click.option("--all", "everything", is_flag=True, help="List every unit.")
 @_plainly
 def plan(config: Path, results: Path | None, overwrite: bool, everything: bool) -> None:
-    """Show what `run CONFIG` would do."""
+    """Show what `run CONFIG` would do, without doing it."""
     planned = _configured(config, None, results).plan(overwrite=overwrite)
     _print_table(planned.to_frame(), None if everything else 20)
     click.echo(planned.summary())
@@ -103,10 +118,19 @@ def plan(config: Path, results: Path | None, overwrite: bool, everything: bool) 
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option("--label", default=None, help="Label of the maps; may be left out if there is only one.")
 @click.option("--csv", is_flag=True, help="Write the whole table as CSV.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="CSV file; default: standard output.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="CSV file; default: standard output.",
+)
 @_plainly
 def maps(results: Path, label: str | None, csv: bool, output: Path | None) -> None:
-    """Show or export the maps in a RESULTS folder, all sources and regions in one table."""
+    """Show or export the maps in a RESULTS folder.
+
+    All sources and regions are in one table: one row per cell, lengths in µm, diffusivity in µm²/s,
+    standard errors in the columns that end with "se".
+    """
     from .analyzer.tables import maps_table
     from .results import Store
     from .results.files import write_atomically
@@ -125,10 +149,18 @@ def maps(results: Path, label: str | None, csv: bool, output: Path | None) -> No
 @main.command()
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option("--label", default=None, help="Label of the maps; may be left out if there is only one.")
-@click.option("--variable", "variables", multiple=True, help="Mapped variable; may be repeated [default: all].")
+@click.option(
+    "--variable", "variables", multiple=True, help="Mapped variable; may be repeated [default: all]."
+)
 @click.option("--source", "sources", multiple=True, help="Only these sources; may be repeated.")
 @click.option("--log", is_flag=True, help="Logarithmic colour scale.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=None, help="Folder [default: RESULTS/pictures].")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Folder [default: RESULTS/pictures].",
+)
 @_plainly
 def plot(
     results: Path,
@@ -138,7 +170,7 @@ def plot(
     log: bool,
     output: Path | None,
 ) -> None:
-    """Draw the maps in a RESULTS folder: one picture per source."""
+    """Draw the maps in a RESULTS folder, one picture per source."""
     from . import plot as plots
     from .analyzer.tables import only_label
     from .results import Store
@@ -160,16 +192,21 @@ def plot(
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--files", type=click.IntRange(min=1), default=2, show_default=True, help="Number of files.")
 @click.option("--trajectories", type=click.IntRange(min=1), default=500, show_default=True, help="Per file.")
-@click.option("--duration", type=float, default=10.0, show_default=True, help="Of the recording, s.")
-@click.option("--time-step", type=float, default=0.02, show_default=True, help="Between frames, s.")
-@click.option("--diffusivity", type=float, default=0.1, show_default=True, help="µm²/s.")
-@click.option("--well-depth", type=float, default=0.0, show_default=True, help="Of a potential well in the middle, kT.")
-@click.option("--localization-precision", type=float, default=0.02, show_default=True, help="µm.")
-@click.option("--size", type=float, default=2.0, show_default=True, help="Side of the field, µm.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--duration", type=ABOVE_0, default=10.0, show_default=True, help="Of the recording, s.")
+@click.option("--time-step", type=ABOVE_0, default=0.02, show_default=True, help="Between frames, s.")
+@click.option("--diffusivity", type=FROM_0, default=0.1, show_default=True, help="µm²/s.")
+@click.option(
+    "--well-depth", type=float, default=0.0, show_default=True, help="Of a potential well in the middle, kT."
+)
+@click.option("--localization-precision", type=FROM_0, default=0.02, show_default=True, help="µm.")
+@click.option("--size", type=ABOVE_0, default=2.0, show_default=True, help="Side of the field, µm.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
 @_plainly
-def simulate(folder: Path, files: int, seed: int, **options: float) -> None:
-    """Write simulated trajectories as FOLDER/cell000.trxyt, cell001.trxyt, …"""
+def simulate(folder: Path, files: int, seed: int, **options: Any) -> None:
+    """Write simulated trajectories into FOLDER.
+
+    The files are cell000.trxyt, cell001.trxyt, …: columns n, x, y (µm), t (s), without a header.
+    """
     from .demo import simulate_files
 
     for path in simulate_files(folder, files=files, seed=seed, **options):
@@ -191,7 +228,9 @@ def _configured(config: Path, workers: int | None, results: Path | None) -> Any:
 
 def _existing(store: Any) -> Any:
     if not store.folder.is_dir():
-        raise StoreError(f"no results folder {store.folder}")
+        raise StoreError(
+            f"no results folder {store.folder}; give the folder that `tramway-dask run` has named"
+        )
     return store
 
 
@@ -199,13 +238,15 @@ def _print_table(table: Any, limit: int | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from .roi.boxes import short_label
+
     shown = table if limit is None or len(table) <= limit else table.head(limit)
     drawn = Table(header_style="bold")
     for column in shown.columns:
         number = shown[column].dtype.kind in "if"
         drawn.add_column(str(column), justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in shown.itertuples(index=False):
-        drawn.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row))
+        drawn.add_row(*(f"{v:.4g}" if isinstance(v, float) else short_label(str(v), 60) for v in row))
     # a pipe has no width: do not cut what a program may read
     Console(width=None if sys.stdout.isatty() else 240).print(drawn)
     if len(shown) < len(table):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +177,7 @@ def _simulated(number: int, seed: int) -> pd.DataFrame:
         trajectory_count=900,
         duration=4.0,
         time_step=0.02,
-        substeps=10,
+        substeps=5,
         start="stationary",
         localization_precision=PRECISION,
         seed=seed + number,
@@ -194,9 +194,9 @@ def compare(a: RWAnalyzer) -> pd.DataFrame:
     parts = []
     for (source, region), part in maps.groupby(["source", "roi"], sort=False):
         part = part.copy()
-        diffusivity, wells = _truth(_number(str(source)))
+        fields: Sequence[Callable[[np.ndarray], np.ndarray]] = _truth(_number(str(source)))
         where = part[["x", "y"]].to_numpy()
-        for name, field in zip(VARIABLES, (diffusivity, wells), strict=True):
+        for name, field in zip(VARIABLES, fields, strict=True):
             truth = field(where)
             if name == "potential":
                 part[name] -= part[name].mean()

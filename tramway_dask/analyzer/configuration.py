@@ -10,7 +10,8 @@ import fnmatch
 import inspect
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ __all__ = ["from_mapping", "read_configuration"]
 
 SECTIONS = ("spt_data", "roi", "tesseller", "time", "sampler", "mapper", "stages", "env", "results", "seed")
 STAGES = ("tessellate", "infer", "tessellate_and_infer")
+# classes that are there to be derived from, or need an object that no file can hold
+NOT_TYPES = {"BaseSampler", "CallableTesseller", "Environment", "GivenClient", "Tesseller", "Time"}
+FILTERS = ("roi_index", "spt_source")
 # arguments that are paths, relative to the folder of the file
 PATHS = {"pattern", "path"}
 
@@ -41,30 +45,40 @@ def read_configuration(path: str | Path) -> RWAnalyzer:
         If the file cannot be read, or has a section, option or value that is not known.
     """
     path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in (".toml", ".yaml", ".yml"):
+        raise SpecificationError(f"{path}: expected a file that ends with .toml, .yaml or .yml")
     try:
-        text = path.read_text()
-        if path.suffix.lower() in (".yaml", ".yml"):
-            import yaml
-
-            content = yaml.safe_load(text)
-        else:
-            content = tomllib.loads(text)
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text) if kind == ".toml" else _from_yaml(text)
     except OSError as error:
         raise SpecificationError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, _yaml_error()) as error:
-        raise SpecificationError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise SpecificationError(f"{path} is no valid {kind[1:].upper()}: {error}") from error
     if not isinstance(content, Mapping):
-        raise SpecificationError(f"{path}: expected sections such as [spt_data], [tesseller], [mapper]")
-    try:
+        raise SpecificationError(f"{path}: expected sections such as spt_data, tesseller, mapper")
+    with _in(f"{path}: "):
         return from_mapping(content, path.parent)
-    except SpecificationError as error:
-        raise SpecificationError(f"{path}: {error}") from error
 
 
-def _yaml_error() -> type[Exception]:
+def _from_yaml(text: str) -> Any:
     import yaml
 
-    return yaml.YAMLError
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+@contextmanager
+def _in(place: str) -> Iterator[None]:
+    """Say where in the file an error is."""
+    try:
+        yield
+    except TramwayDaskError as error:
+        raise type(error)(f"{place}{error}") from error
+    except (TypeError, ValueError) as error:
+        raise SpecificationError(f"{place}{error}") from error
 
 
 def from_mapping(content: Mapping[str, Any], folder: Path = Path()) -> RWAnalyzer:
@@ -79,9 +93,12 @@ def from_mapping(content: Mapping[str, Any], folder: Path = Path()) -> RWAnalyze
     """
     for section in content:
         if section not in SECTIONS:
-            raise SpecificationError(f"unknown section {section!r}; {suggest(section, SECTIONS)}")
+            raise SpecificationError(f"unknown section {str(section)!r}; {suggest(section, SECTIONS)}")
     analyzer = RWAnalyzer(seed=content.get("seed", 0))
-    analyzer.results = folder / _expand(content.get("results", analyzer.results.folder))
+    results = content.get("results", str(analyzer.results.folder))
+    if not isinstance(results, str):
+        raise SpecificationError(f"results: expected the path of a folder, got {results!r}")
+    analyzer.results = folder / _expand(results)
     _read_data(analyzer, content.get("spt_data"), folder)
     _call_initializers("roi", analyzer.roi, _mapping("roi", content.get("roi", {})), folder)
     for name, modules in (
@@ -101,8 +118,8 @@ def from_mapping(content: Mapping[str, Any], folder: Path = Path()) -> RWAnalyze
 
 def _mapping(section: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise SpecificationError(f"[{section}]: expected options, got {value!r}")
-    return dict(value)
+        raise SpecificationError(f"[{section}]: expected options as in `name = value`, got {value!r}")
+    return {str(name): given for name, given in value.items()}
 
 
 def _expand(path: Any) -> str:
@@ -117,17 +134,38 @@ def _read_data(analyzer: RWAnalyzer, section: Any, folder: Path) -> None:
     options = _mapping("spt_data", section)
     conditions = options.pop("conditions", {})
     _call_initializers("spt_data", analyzer.spt_data, options, folder)
-    for name, pattern in _mapping("spt_data.conditions", conditions).items():
-        found = [s for s in analyzer.spt_data if fnmatch.fnmatch(Path(s.source).name, pattern)]
-        if not found:
-            raise SpecificationError(f"[spt_data.conditions] {name}: no file matches {pattern!r}")
-        for source in found:
-            source.condition = name
+    if not analyzer.spt_data.initialized:
+        raise SpecificationError(
+            "[spt_data]: no files are named; add e.g. [spt_data.from_ascii_files] with a pattern"
+        )
+    for name, patterns in _mapping("spt_data.conditions", conditions).items():
+        for pattern in [patterns] if isinstance(patterns, str) else _listed(name, patterns):
+            found = [s for s in analyzer.spt_data if fnmatch.fnmatch(Path(s.source).name, pattern)]
+            if not found:
+                names = ", ".join(Path(s.source).name for s in list(analyzer.spt_data)[:3])
+                raise SpecificationError(
+                    f"[spt_data.conditions] {name}: no file matches {pattern!r}; there are e.g. {names}"
+                )
+            for source in found:
+                if source.condition not in (None, name):
+                    raise SpecificationError(
+                        f"[spt_data.conditions]: {Path(source.source).name} is of two conditions, "
+                        f"{source.condition!r} and {name!r}"
+                    )
+                source.condition = name
+
+
+def _listed(name: str, patterns: Any) -> list[str]:
+    if not isinstance(patterns, list) or not all(isinstance(p, str) for p in patterns):
+        raise SpecificationError(
+            f"[spt_data.conditions] {name}: expected a pattern of file names, or a list of them, got {patterns!r}"
+        )
+    return patterns
 
 
 def _call_initializers(section: str, target: Any, options: dict[str, Any], folder: Path) -> None:
     """Apply ``from_…`` methods with their arguments, then set what is left."""
-    known = [n for n in dir(type(target)) if n.startswith("from_")]
+    known = [n for n in dir(type(target)) if n.startswith("from_") and "dataframe" not in n]
     settable = [n for n, v in vars(type(target)).items() if isinstance(v, property) and v.fset]
     for name, value in options.items():
         if not name.startswith("from_"):
@@ -135,26 +173,43 @@ def _call_initializers(section: str, target: Any, options: dict[str, Any], folde
         if name not in known:
             raise SpecificationError(f"[{section}]: unknown method {name!r}; {suggest(name, known)}")
         method = getattr(target, name)
-        arguments = _paths(_mapping(f"{section}.{name}", value), folder)
-        try:
-            inspect.signature(method).bind(**arguments)
-        except TypeError as error:
-            raise SpecificationError(
-                f"[{section}.{name}]: {error}; arguments: {inspect.signature(method)}"
-            ) from None
-        method(**arguments)
+        arguments = _mapping(f"{section}.{name}", value)
+        with _in(f"[{section}.{name}] "):
+            arguments = _paths(arguments, folder)
+            _check_arguments(method, arguments)
+            method(**arguments)
     for name, value in options.items():
         if name.startswith("from_"):
             continue
         if name not in settable:
             names = [*known, *settable]
             raise SpecificationError(f"[{section}]: unknown option {name!r}; {suggest(name, names)}")
-        setattr(target, name, value)
+        with _in(f"[{section}] "):
+            setattr(target, name, value)
+
+
+def _check_arguments(
+    function: Callable[..., Any], arguments: Mapping[str, Any], more: Sequence[str] = ()
+) -> None:
+    """Complain of arguments that are missing or not known; ``**options`` are checked by the function."""
+    parameters = inspect.signature(function).parameters.values()
+    known = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+    is_open = len(known) < len(parameters) and not more
+    for name in () if is_open else arguments:
+        if name not in (*known, *more):
+            raise SpecificationError(f"unknown option {name!r}; {suggest(name, (*known, *more))}")
+    for p in parameters:
+        if p.default is p.empty and p.kind is not p.VAR_KEYWORD and p.name not in arguments:
+            near = [n for n in arguments if n not in known]
+            got = f", got {', '.join(map(repr, near))}" if near else ""
+            raise SpecificationError(f"{p.name!r} is missing{got}; known: {', '.join(map(repr, known))}")
 
 
 def _paths(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     for name in PATHS & arguments.keys():
         value = arguments[name]
+        if not isinstance(value, str | list):
+            raise SpecificationError(f"{name}: expected a path or a list of paths, got {value!r}")
         several = isinstance(value, Sequence) and not isinstance(value, str)
         joined = [str(folder / _expand(v)) for v in (value if several else [value])]
         arguments[name] = joined if several else joined[0]
@@ -167,36 +222,44 @@ def _component(section: str, value: Any, modules: Sequence[Any]) -> Component:
     for module in modules:
         for name in module.__all__:
             found = getattr(module, name)
-            if isinstance(found, type) and issubclass(found, Component):
+            if isinstance(found, type) and issubclass(found, Component) and name not in NOT_TYPES:
                 known[name] = found
-    name = options.pop("type", None)
+    if "type" not in options:
+        raise SpecificationError(
+            f"[{section}]: say which, as in type = {next(iter(known))!r}; {suggest('', known)}"
+        )
+    name = options.pop("type")
     if name not in known:
         raise SpecificationError(f"[{section}] type: unknown value {name!r}; {suggest(name, known)}")
-    made = known[name]()
+    return _with_options(known[name](), section, options)
+
+
+def _with_options(made: Component, section: str, options: Mapping[str, Any]) -> Component:
     for option, given in options.items():
-        try:
+        with _in(f"[{section}] "):
             setattr(made, option, tuple(given) if isinstance(given, list) else given)
-        except (TramwayDaskError, TypeError) as error:
-            raise SpecificationError(f"[{section}]: {error}") from None
     return made
 
 
 def _stages(entries: Any) -> list[stages.Stage]:
     if isinstance(entries, str | Mapping):
         entries = [entries]
+    if entries and not isinstance(entries, list):
+        raise SpecificationError(f"stages: expected a list of stages, got {entries!r}")
     if not entries:
         raise SpecificationError(
             'no stage: add e.g.\n[[stages]]\nstage = "tessellate_and_infer"\nmap_label = "dv"'
         )
     made = []
     for i, entry in enumerate(entries):
-        options = {"stage": entry} if isinstance(entry, str) else _mapping(f"stages {i}", entry)
+        options = {"stage": entry} if isinstance(entry, str) else _mapping("[stages]", entry)
         name = options.pop("stage", None)
+        if name is None:
+            raise SpecificationError(f"[[stages]] number {i + 1}: 'stage' is missing; {suggest('', STAGES)}")
         if name not in STAGES:
             raise SpecificationError(f"[[stages]] stage: unknown value {name!r}; {suggest(name, STAGES)}")
         function = getattr(stages, name)
-        try:
+        with _in(f"[[stages]] {name}: "):
+            _check_arguments(function, options, FILTERS)
             made.append(function(**options))
-        except TypeError as error:
-            raise SpecificationError(f"[[stages]] {name}: {error}; {inspect.signature(function)}") from None
     return made

@@ -52,8 +52,14 @@ def maps_table(
 def only_label(store: Store) -> str:
     """Return the label of the maps of a results folder that holds but one."""
     labels = sorted({m for maps in store.labels().values() for m in maps})
-    if len(labels) != 1:
-        raise StoreError(f"{store.folder} holds maps labelled {labels}: name the label you want")
+    if not labels:
+        raise StoreError(
+            f"{store.folder} holds no maps: is it the results folder of a run, and did that infer any?"
+        )
+    if len(labels) > 1:
+        raise StoreError(
+            f"{store.folder} holds maps labelled {', '.join(map(repr, labels))}: name the label you want"
+        )
     return labels[0]
 
 

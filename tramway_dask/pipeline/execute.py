@@ -179,10 +179,10 @@ def _run_in_order(plan: Plan, analyzer: Any, store: Store, recorder: Recorder) -
             source = unit.source.without_table() if unit.source and unit.source.path else unit.source
         given: dict[str, Any] = {}
         if unit.tables:
-            given["table"] = {s.name: read_table(s, False) for s in unit.tables}
+            given["table"] = {s.name: read_table(s) for s in unit.tables}
         if source is not None and unit.stage.needs is None:
             if table is None:
-                table = read_table(source, True)
+                table = read_table(source)
             if unit.task.region:
                 given["rows"] = take_rows(table, source, unit.regions)
             elif isinstance(table, Failure):
