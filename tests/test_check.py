@@ -158,7 +158,10 @@ def test_an_unknown_host(tmp_path: Path) -> None:
     assert {r.ok for name, r in results.items() if name not in ("settings", "host name")} == {None}
 
 
-SINFO = "main*|up|1-00:00:00|n/a|2|idle|16|32000|(null)|n[1-2]\nold|inact|1:00:00|n/a|2|idle|16|32000|(null)|o[1-2]\n"
+SINFO = (
+    "main*|up|1-00:00:00|n/a|2|idle|16|32000|(null)|n[1-2]\nold|inact|1:00:00|n/a|2|idle|16|32000|(null)|o[1-2]\n"
+    "ill|up|1-00:00:00|n/a|1|down*|16|32000|(null)|i1\nill|up|1-00:00:00|n/a|1|drained|16|32000|(null)|i2\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +170,7 @@ SINFO = "main*|up|1-00:00:00|n/a|2|idle|16|32000|(null)|n[1-2]\nold|inact|1:00:0
         ({"queue": "fast"}, "no partition 'fast'", "main (at most"),
         ({"sbatch_options": {"p": "fast"}, "queue": "main"}, "no partition 'fast'", "main (at most"),
         ({"queue": "old"}, "takes no jobs", "main"),
+        ({"queue": "ill"}, "no node", "main"),
         ({"walltime": "2-00:00:00"}, "allows 1-00:00:00", "a.env.walltime"),
     ],
 )
@@ -318,7 +322,7 @@ def test_check_prints_ticks_and_crosses(monkeypatch: pytest.MonkeyPatch) -> None
     assert "1 of 3 tests failed, 1 not tried" in said
     assert json.loads(cli(*words, "--json", code=1))[1]["remedy"] == "ask"
     del results[1]
-    assert "All is well: 1 tests passed, 1 not tried" in cli(*words)
+    assert "No test failed: 1 passed, 1 not tried" in cli(*words)
 
 
 def test_new_replaces_nothing(tmp_path: Path) -> None:

@@ -167,6 +167,34 @@ check("memory", memory="900 GiB")
     assert told["scratch"]["versions"]["ok"]
 
 
+def test_networks_that_forbid(site: Site) -> None:
+    login = site.info["hosts"]["login"]["pid"]
+    rule = ["INPUT", "-i", "ib0", "-p", "tcp", "--syn", "--dport", "20000:65535", "-j", "REJECT"]
+    inside = ["nsenter", f"--net=/proc/{login}/ns/net", "iptables"]
+    subprocess.run([*inside, "-I", *rule], check=True)
+    try:
+        told = checked(site, 'check("firewall", job=True)')["firewall"]
+    finally:
+        subprocess.run([*inside, "-D", *rule], check=True)
+    assert crosses(told) == ["scheduler port"]
+    assert "node1 does not reach 10.77.2.1" in told["scheduler port"]["evidence"]
+    assert "a.env.scheduler = 'job'" in told["scheduler port"]["remedy"]
+
+    config = site.folder / "hosts/login/etc/ssh/sshd_config"
+    usual, reload = config.read_text(), ["bash", "-c", "kill -HUP $(cat /run/sshd.pid); sleep 1"]
+    config.write_text(usual.replace("AllowTcpForwarding yes", "AllowTcpForwarding no"))
+    try:
+        site.run("login", "root", reload)
+        told = checked(site, 'check("forwarding", job=True)')["forwarding"]
+    finally:
+        config.write_text(usual)
+        site.run("login", "root", reload)
+    assert crosses(told) == ["forwarding"]
+    assert "AllowTcpForwarding" in told["forwarding"]["evidence"]
+    assert "administrators" in told["forwarding"]["remedy"]
+    assert told["binds"]["ok"]
+
+
 def command(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
     settings = [f"{name}={value}" for name, value in {**ACCEPT, "PYTHONIOENCODING": "utf-8"}.items()]
     program = str(Path(sys.executable).with_name("tramway-dask"))

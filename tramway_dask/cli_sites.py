@@ -185,10 +185,11 @@ def _row(result: CheckResult, console: Any) -> Any:
     row.add_column(width=2)
     row.add_column(width=NAME_WIDTH)
     row.add_column()
-    told = Text(result.evidence, style="" if result.ok else style)
+    told = Text()
+    told.append(result.evidence, style="" if result.ok else style)
     if result.remedy:
         told.append("\n" if plain else "\n→ ", style="bold")
-        told.append(result.remedy, style="")
+        told.append(result.remedy)
     row.add_row(Text(word if plain else symbols[result.ok], style), Text(result.name, overflow="fold"), told)
     return row
 
@@ -199,7 +200,9 @@ def _verdict(results: Sequence[CheckResult]) -> str:
     tail = f", {skipped} not tried" if skipped else ""
     if failed:
         return f"\n{failed} of {len(results)} tests failed{tail}."
-    return f"\nAll is well: {len(results) - skipped} tests passed{tail}."
+    if skipped:
+        return f"\nNo test failed: {len(results) - skipped} passed{tail}."
+    return f"\nAll is well: {len(results)} tests passed."
 
 
 def _default_file(name: str) -> Path:

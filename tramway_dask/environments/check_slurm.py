@@ -19,6 +19,8 @@ __all__ = ["asked_for", "job_settings", "remove_folder", "slurm_steps"]
 
 GIB = 2**30
 ROOM = GIB
+# of nodes that take no jobs for now
+OUT_OF_USE = ("down", "drain", "fail", "maint", "unk")
 
 # folders above are noted, so that all of them can be removed again
 MAKE_FOLDER = r"""
@@ -166,6 +168,10 @@ async def _partition(visit: Visit) -> str:
             f"lower a.env.walltime, or choose another partition: {listed}",
         )
     states = ", ".join(f"{g.count} {g.state}" for g in chosen)
+    if all(g.state.startswith(OUT_OF_USE) for g in chosen):
+        raise FailedError(
+            f"no node of the partition {wanted[0]!r} can be used now: {states}", f"wait, or {remedy}"
+        )
     default = "" if given else " (the default one)"
     return f"{', '.join(wanted)}{default}: nodes {states}; {_limit_of(chosen)}"
 
@@ -198,7 +204,9 @@ async def _test_only(visit: Visit) -> str:
     expected = parse_test_only(said)
     if expected is not None:
         place = f" (partition {expected['partition']})" if expected["partition"] else ""
-        return f"would take the jobs ({number}, {env.cores} cores each), such as on {expected['nodes']}{place}"
+        return (
+            f"would take the jobs ({number}, {env.cores} cores each), such as on {expected['nodes']}{place}"
+        )
     if done.status:
         refusal = explain_refusal(said)
         raise FailedError(f"{refusal.sentence} (Slurm says: {refusal.text})", refusal.remedy)
