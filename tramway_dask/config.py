@@ -13,6 +13,8 @@ DEFAULTS: dict[str, Any] = {
     "containers": {},
     # whether workers may run other source files of this package than the client, of the same version
     "accept_other_source": False,
+    # where this computer keeps the records of detached runs
+    "runs-folder": "~/.tramway_dask/runs",
 }
 
 

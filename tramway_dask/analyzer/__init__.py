@@ -7,12 +7,14 @@ from ..inference import mapper, models
 from ..pipeline import stages
 from ..segmentation import sampler, tesseller, tessellers, time
 from ..spt_data import commit_as_analysis, single
+from .detached import attach
 from .logger import BasicLogger
 from .rwanalyzer import RWAnalyzer
 
 # BasicLogger is imported by name, as with TRamWAy
 __all__ = [
     "RWAnalyzer",
+    "attach",
     "commit_as_analysis",
     "environments",
     "mapper",

@@ -36,9 +36,12 @@ ON_ERROR = ("record", "raise")
 
 
 def run(
-    analyzer: RWAnalyzer, *, overwrite: bool, on_error: str, progress: bool, batch: int | str
+    analyzer: RWAnalyzer, *, overwrite: bool, on_error: str, progress: Any, batch: int | str
 ) -> RunReport:
-    """Run the pipeline of an analyzer; see `RWAnalyzer.run`."""
+    """Run the pipeline of an analyzer; see `RWAnalyzer.run`.
+
+    In the place of `progress`, a function of the plan may return what counts its units.
+    """
     if on_error not in ON_ERROR:
         raise SpecificationError(f"on_error: unknown value {on_error!r}; {suggest(on_error, ON_ERROR)}")
     if batch != "auto" and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
@@ -90,7 +93,7 @@ def _run_block(
     report: RunReport,
     overwrite: bool,
     on_error: str,
-    progress: bool,
+    progress: Any,
     batch: int | str,
     place: contextlib.ExitStack,
 ) -> None:
@@ -98,7 +101,7 @@ def _run_block(
     store, env, again = analyzer.results, analyzer.env, False
     while True:
         plan = _plan(analyzer, stages, overwrite)
-        bar = Progress(len(plan.todo), progress)
+        bar = progress(plan) if callable(progress) else Progress(len(plan.todo), progress)
         with closing(Recorder(plan, store, report, bar, on_error, count_skipped=not again)) as recorder:
             try:
                 _execute(plan, analyzer, recorder, batch, place)

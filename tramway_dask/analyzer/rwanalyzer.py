@@ -7,7 +7,7 @@ import copy
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from ..segmentation.tesseller import from_callable
 from ..segmentation.time import SlidingWindow, Time
 from ..spt_data.collection import SPTData
 from .attributes import NoMapper, NoTesseller, Plots
+from .detached import RunHandle, attach, run_detached
 from .pipeline import Pipeline
 from .running import run, submit
 from .tables import maps_table
@@ -227,6 +228,7 @@ class RWAnalyzer:
         """Logger of the analysis; a handler shows it, as in ``logging.basicConfig(level="INFO")``."""
         return self._logger or logging.getLogger("tramway_dask")
 
+    @overload
     def run(
         self,
         *,
@@ -234,7 +236,29 @@ class RWAnalyzer:
         on_error: str = "record",
         progress: bool = True,
         batch: int | str = "auto",
-    ) -> RunReport:
+        detach: Literal[False] = False,
+    ) -> RunReport: ...
+
+    @overload
+    def run(
+        self,
+        *,
+        overwrite: bool = False,
+        on_error: str = "record",
+        progress: bool = True,
+        batch: int | str = "auto",
+        detach: Literal[True],
+    ) -> RunHandle: ...
+
+    def run(
+        self,
+        *,
+        overwrite: bool = False,
+        on_error: str = "record",
+        progress: bool = True,
+        batch: int | str = "auto",
+        detach: bool = False,
+    ) -> RunReport | RunHandle:
         """Run the pipeline: what the results folder holds already is not done again.
 
         Parameters
@@ -247,10 +271,13 @@ class RWAnalyzer:
             Show a progress bar.
         batch : int or 'auto'
             Units per Dask task.
+        detach : bool
+            Submit everything as jobs of the cluster, stages that run on the analyzer itself as well, and
+            return at once: this computer is not needed any more until the results are fetched.
 
         Returns
         -------
-        RunReport
+        RunReport or, if detached, RunHandle
 
         Raises
         ------
@@ -263,7 +290,24 @@ class RWAnalyzer:
         UnitFailedError
             If a unit fails and `on_error` is 'raise'.
         """
+        if detach:
+            return run_detached(self, overwrite=overwrite, on_error=on_error, batch=batch)
         return run(self, overwrite=overwrite, on_error=on_error, progress=progress, batch=batch)
+
+    def attach(self, run_id: str | None = None) -> RunHandle:
+        """Return the handle of a detached run, whose results go to the results folder of this analyzer.
+
+        Parameters
+        ----------
+        run_id : str, optional
+            Its name, or the beginning or end of it; default: the latest.
+
+        Raises
+        ------
+        ClusterError
+            If no such run is known here.
+        """
+        return attach(run_id, self.results)
 
     def submit(self, *, overwrite: bool = False) -> dict[tuple[str, str], Any]:
         """Submit the pipeline and return at once.

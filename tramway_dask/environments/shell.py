@@ -100,6 +100,15 @@ class LocalShell:
             progress(local.stat().st_size)
         return True
 
+    async def download(
+        self, remote: str, local: Path, *, progress: Callable[[int], None] | None = None
+    ) -> bool:
+        """Copy a file."""
+        await asyncio.to_thread(shutil.copyfile, remote, local)
+        if progress is not None:
+            progress(local.stat().st_size)
+        return True
+
     async def forward(self, host: str, port: int, *, local_port: int = 0) -> int:
         """Return the port itself: the host is reached directly."""
         return port

@@ -96,7 +96,7 @@ class Recorder:
             if not self._left[result.task.source] and self._parts[result.task.source]:
                 self._merge(result.task.source)
             if self.progress is not None:
-                self.progress.advance(result.ok)
+                self.progress.advance(result)
         if result.failure is not None and self.on_error == "raise":
             task = result.task
             raise UnitFailedError(

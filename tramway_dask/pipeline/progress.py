@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .work import UnitResult
 
 __all__ = ["Progress"]
 
@@ -25,9 +28,9 @@ class Progress:
             total=total, unit="unit", disable=not shown or not total, dynamic_ncols=True, mininterval=0.3
         )
 
-    def advance(self, ok: bool) -> None:
+    def advance(self, result: UnitResult) -> None:
         """Count one unit."""
-        if not ok:
+        if not result.ok:
             self._failed += 1
             self._bar.set_postfix_str(f"{self._failed} failed", refresh=False)
         self._bar.update()

@@ -1,0 +1,331 @@
+"""Detached runs on the test site: started, left alone, looked at from other processes, fetched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from site_fixtures import Site
+
+pytestmark = pytest.mark.site
+
+IMAGE = "/scratch/alice/batch images/lab.sif"
+RUNS = "/scratch/alice/batch runs"
+
+# the user's script: data, a stage of its own, a site
+SCRIPT = """
+import os
+from pathlib import Path
+from time import sleep
+os.chdir(Path.home())
+from tramway_dask import simulate
+from tramway_dask.analyzer import *
+
+class Lab(environments.SingularitySlurm):
+    @classmethod
+    def hostname(cls): return "login"
+    @classmethod
+    def scratch(cls, username): return "/scratch/" + username
+    @classmethod
+    def remote_dependencies(cls): return "module load singularity"
+
+DELAY = float(os.environ.get("DELAY", 0))
+
+def build(results, files=3, slowly=False):
+    folder = Path("fields")
+    folder.mkdir(exist_ok=True)
+    for i in range(files):
+        path = folder / f"cell{i}.trxyt"
+        if not path.exists():
+            table = simulate.random_walk(
+                diffusivity=.1, box=((0, 0), (2, 2)), trajectory_count=100, duration=4, time_step=.04, seed=i
+            )
+            table.to_csv(path, sep="\\t", header=False, index=False)
+    a = RWAnalyzer(results=results)
+    a.spt_data.from_ascii_files("fields/*.trxyt")
+    a.spt_data.localization_precision = .01
+    a.roi.from_squares([[.5, .5], [1.5, 1.5]], .8)
+    a.tesseller = tessellers.Hexagons(resolution=.25)
+    a.mapper = models.DV(diffusivity_prior=1, potential_prior=.1)
+    a.pipeline.append_stage(stages.tessellate())
+    if slowly:
+        a.pipeline.append_stage(wait_a_little, granularity="roi")
+    a.pipeline.append_stage(stages.infer(map_label="dv"))
+    a.env = Lab(
+        username="alice", container="IMAGE", interface="ib0", queue="main", walltime="00:10:00",
+        memory="1 GiB", worker_count=2, working_directory="RUNS", start_timeout=60.,
+    )
+    return a
+
+def wait_a_little(a):
+    for region in a.roi.as_support_regions():
+        sleep(DELAY)
+
+def same(a, name):
+    b = build(name)
+    b.env = None
+    assert b.run(progress=False).ok
+    for kind in ("cells", "assignment", "dv"):
+        assert a.results.table("segmentation", kind).equals(b.results.table("segmentation", kind)), kind
+"""
+
+
+@pytest.fixture(scope="module")
+def script(site: Site, image: Path) -> Iterator[str]:
+    """Put the image on scratch; return the script."""
+    on_login(site, f"mkdir -m 700 -p {shlex.quote(str(Path(IMAGE).parent))}")
+    machine = Path(site.info["cluster"]["scratch_on_machine"]) / Path(IMAGE).relative_to("/scratch")
+    subprocess.run(["cp", str(image), str(machine)], check=True)
+    machine.chmod(0o644)
+    yield SCRIPT.replace("IMAGE", IMAGE).replace("RUNS", RUNS)
+    on_login(site, f"rm -rf {shlex.quote(str(Path(IMAGE).parent))} {shlex.quote(RUNS)}")
+
+
+def on_login(site: Site, text: str, host: str = "login") -> str:
+    return site.run(host, "alice", ["bash", "-lc", text]).stdout
+
+
+def laptop(site: Site, script: str, text: str, **options: Any) -> str:
+    """Run the user's script and some lines more in a new process of the laptop."""
+    env = {k: v for k, v in os.environ.items() if k.startswith("DASK_TRAMWAY__")}
+    env |= options.pop("env", {})
+    return site.python(f"{script}\n{text}", env=env, **options)
+
+
+def command(site: Site, *words: str, check: bool = True) -> Any:
+    """Run the command of the package on the laptop."""
+    argv = [sys.executable, "-m", "tramway_dask.cli", *words]
+    argv[1:3] = ["-c", "from tramway_dask.cli import main; main()"]
+    return site.run("laptop", "tester", argv, check=check)
+
+
+def started(site: Site, script: str, results: str, slowly: bool = False, **env: str) -> str:
+    """Start a detached run in a process that ends at once; return its name."""
+    text = f"print('RUN', build({results!r}, slowly={slowly}).run(detach=True).run_id)"
+    output = laptop(site, script, text, env=env)
+    return output.split("RUN ")[1].split()[0]
+
+
+def until(site: Site, run: str, wanted: Any, timeout: float = 90) -> dict[str, Any]:
+    ends = time.monotonic() + timeout
+    while True:
+        done = command(site, "status", run, "--json", check=False)
+        assert done.stdout, done.stderr
+        status = json.loads(done.stdout)
+        if wanted(status):
+            return status
+        assert time.monotonic() < ends, status
+        time.sleep(1)
+
+
+def count(status: dict[str, Any], what: str) -> int:
+    return sum(row[what] for row in status["units"])
+
+
+def left_behind(site: Site, run: str) -> str:
+    """Return jobs and processes of a run."""
+    jobs = on_login(site, f"squeue --noheader --me --format='%i %j %T' | grep {run} || true")
+    processes = [
+        on_login(site, f"ps -u alice -o pid,args | grep '[p]ython.*{run}' || true", host)
+        for host in ("login", "node1", "node2")
+    ]
+    return jobs + "".join(processes)
+
+
+def test_run_goes_on_while_nobody_is_there(site: Site, script: str) -> None:
+    run = started(site, script, "res-a")
+    folder = f"{RUNS}/runs/{run}"
+    assert site.mode(folder) == "700"
+    assert {site.mode(f"{folder}/{name}") for name in ("analyzer.pkl", "tls/key.pem", "driver.json")} == {
+        "600"
+    }
+    record = f"{site.info['laptop']['home']}/.tramway_dask/runs/{run}.json"
+    assert site.mode(record, "laptop") == "600"
+    # the laptop's process has ended; now its network goes as well
+    site.cut("on")
+    try:
+        ends = time.monotonic() + 90
+        while '"state": "done"' not in on_login(
+            site, f"cat {shlex.quote(folder)}/status.json 2>/dev/null || true"
+        ):
+            assert time.monotonic() < ends, on_login(site, f"tail -n 40 {shlex.quote(folder)}/logs/*")
+            time.sleep(1)
+    finally:
+        site.cut("off")
+    status = until(site, run, lambda s: s["over"])
+    assert status["state"] == "done"
+    assert (count(status, "done"), count(status, "failed"), count(status, "left")) == (12, 0, 0)
+    assert f"run {run}: done" in command(site, "status", run[-6:]).stdout
+    output = laptop(
+        site,
+        script,
+        f"""
+a = build("res-a")
+h = a.attach({run!r})
+status = h.fetch()
+assert status.state == "done", status
+report = a.plan()
+assert not report.todo, report
+same(a, "res-a-local")
+h.fetch()  # again, to no effect
+print(len(a.maps("dv")), h.logs())
+""",
+    )
+    assert "no unit has failed" in output
+    listed = json.loads(command(site, "runs", "--json").stdout)
+    assert [r for r in listed if r["run_id"] == run and r["fetched"]]
+    command(site, "clean", run)
+    assert not left_behind(site, run)
+    assert run not in on_login(site, f"ls {shlex.quote(RUNS)}/runs")
+    assert "no run" in command(site, "status", run, check=False).stderr
+
+
+def test_cancelled_run_leaves_nothing(site: Site, script: str) -> None:
+    run = started(site, script, "res-b", slowly=True, DELAY="4")
+    status = until(site, run, lambda s: s["state"] == "running" and count(s, "done") > 0)
+    assert status["workers"] > 0
+    assert "still in the queue" in command(site, "clean", run, check=False).stderr
+    command(site, "cancel", run)
+    assert not left_behind(site, run)
+    status = json.loads(command(site, "status", run, "--json", check=False).stdout)
+    assert status["state"] == "cancelled", status
+    done = laptop(site, script, f"a = build('res-b'); a.attach({run!r}).fetch(); print(len(a.plan().todo))")
+    assert 0 < int(done) < 12
+    command(site, "clean", run)
+    assert run not in on_login(site, f"find {shlex.quote(RUNS)}")
+
+
+def test_killed_driver_and_repeated_run(site: Site, script: str) -> None:
+    first = started(site, script, "res-c", slowly=True, DELAY="4")
+    status = until(site, first, lambda s: count(s, "done") >= 3)
+    job = next(j["id"] for j in status["jobs"] if j["what"] == "driver")
+    on_login(site, f"scancel --signal=KILL --full {job}")
+    status = until(site, first, lambda s: s["over"])
+    assert status["state"] in ("stopped", "cancelled"), status
+    assert "driver" in status["why"]
+    # another process, which knows the latest run only
+    text = "a = build('res-c', slowly=True); h = a.attach(); h.fetch(); h.cancel(); print(len(a.plan().todo))"
+    left = int(laptop(site, script, text, env={"DELAY": "0"}))
+    assert 0 < left < 18
+    second = started(site, script, "res-c", slowly=True, DELAY="0")
+    status = until(site, second, lambda s: s["over"])
+    assert status["state"] == "done", status
+    assert count(status, "done") == left
+    laptop(
+        site,
+        script,
+        f"""
+a = build("res-c")
+h = a.attach({second!r})
+h.fetch()
+same(a, "res-c-local")
+try:
+    a.run(detach=True)
+except Exception as error:
+    assert "nothing is to be done" in str(error), error
+else:
+    raise AssertionError("it was submitted")
+for handle in (h, a.attach({first!r})):
+    handle.clean()
+""",
+    )
+    assert not left_behind(site, first)
+    assert not left_behind(site, second)
+
+
+def test_failed_units_and_refused_jobs(site: Site, script: str) -> None:
+    broken = (
+        script
+        + """
+def broken(a):
+    for region in a.roi.as_support_regions():
+        if region.index == 1:
+            raise ValueError("this region is too blue")
+
+a = build("res-d")
+a.pipeline.append_stage(broken, granularity="roi")
+"""
+    )
+    run = laptop(site, broken, "print('RUN', a.run(detach=True).run_id)").split("RUN ")[1].split()[0]
+    status = until(site, run, lambda s: s["over"])
+    assert (status["state"], count(status, "failed")) == ("failed", 3)
+    told = command(site, "logs", run).stdout
+    assert "too blue" in told
+    assert told.count("in broken") == 3
+    assert command(site, "fetch", run, check=False).returncode == 1
+    laptop(site, broken, "assert len(a.results.read_failures()) == 3; assert len(a.maps('dv')) > 0")
+    command(site, "clean", run)
+    refused = """
+a = build("res-e")
+a.env.queue = "closed"
+try:
+    a.run(detach=True)
+except Exception as error:
+    print("REFUSED", error)
+"""
+    before = on_login(site, f"ls {shlex.quote(RUNS)}/runs")
+    assert "REFUSED no job for the driver" in laptop(site, script, refused)
+    assert on_login(site, f"ls {shlex.quote(RUNS)}/runs") == before
+
+
+def test_run_of_a_configuration(site: Site, script: str) -> None:
+    home = Path(site.info["laptop"]["home_on_machine"])
+    sites = home / ".config/dask"
+    laptop(site, script, "build('res-f')")
+    sites.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "hostname": "alice@login",
+        "scratch": "/scratch/{username}",
+        "remote_dependencies": "module load singularity",
+        "container": IMAGE,
+        "interface": "ib0",
+        "queue": "main",
+        "memory": "1 GiB",
+        "working_directory": RUNS,
+    }
+    (sites / "sites.yaml").write_text(json.dumps({"tramway": {"sites": {"lab": settings}}}))
+    (home / "run.toml").write_text(
+        """
+results = "res-f"
+[spt_data]
+localization_precision = 0.01
+[spt_data.from_ascii_files]
+pattern = "fields/*.trxyt"
+[roi.from_squares]
+centers = [[0.5, 0.5], [1.5, 1.5]]
+side = 0.8
+[tesseller]
+type = "Hexagons"
+resolution = 0.25
+[mapper]
+type = "D"
+diffusivity_prior = 1.0
+[env]
+worker_count = 1
+walltime = "00:05:00"
+[[stages]]
+stage = "tessellate_and_infer"
+map_label = "d"
+"""
+    )
+    toml = f"{site.info['laptop']['home']}/run.toml"
+    try:
+        output = command(site, "run", toml, "--site", "lab", "--detach").stdout
+        run = output.split("run ")[1].split()[0]
+        listed = {r["run_id"]: r for r in json.loads(command(site, "runs", "--json").stdout)}
+        assert listed[run]["workers"] == 1
+        assert listed[run]["parameters"]["walltime"] == "00:05:00"
+        assert run in command(site, "status", run, "--wait").stdout
+        assert "done" in command(site, "fetch", run).stdout
+        assert "6 done" in command(site, "plan", toml).stdout
+        command(site, "clean", run)
+    finally:
+        (sites / "sites.yaml").unlink()

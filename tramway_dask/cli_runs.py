@@ -1,0 +1,138 @@
+"""The ``tramway-dask`` commands about detached runs."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["COMMANDS"]
+
+FAILED = 1
+
+
+def _plainly(command: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(command)
+    def wrapped(*args: Any, **options: Any) -> None:
+        from .cli import _plainly as plainly
+
+        plainly(command)(*args, **options)
+
+    return wrapped
+
+
+def _handle(run: str | None, results: Path | None = None) -> Any:
+    from .analyzer.detached import attach
+
+    return attach(run, results)
+
+
+RUN = click.argument("run", required=False)
+JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+@click.command()
+@JSON
+@_plainly
+def runs(as_json: bool) -> None:
+    """List the detached runs that were started from this computer."""
+    from .environments.records import read_records, runs_folder
+
+    records = read_records()
+    if as_json:
+        click.echo(json.dumps([asdict(record) for record in records], indent=2))
+        return
+    if not records:
+        click.echo(f"no run is known here ({runs_folder()} has no record)")
+        return
+    for record in records:
+        fetched = f"fetched {record.fetched}" if record.fetched else "not fetched"
+        click.echo(
+            f"{record.run_id}  {record.environment} ({record.host})  started {record.started}, {fetched}"
+        )
+        click.echo(f"    results: {record.results}")
+
+
+@click.command()
+@RUN
+@JSON
+@click.option("--wait", is_flag=True, help="Wait until the run is over.")
+@_plainly
+def status(run: str | None, as_json: bool, wait: bool) -> int:
+    """Say how far a detached run is.
+
+    RUN is its name, or the beginning or end of it [default: the latest run]. The exit code is 1 if
+    something has failed.
+    """
+    handle = _handle(run)
+    found = handle.wait() if wait else handle.status()
+    click.echo(json.dumps(found.to_dict(), indent=2, default=str) if as_json else str(found))
+    return FAILED if found.over and found.state != "done" else 0
+
+
+@click.command()
+@RUN
+@_plainly
+def logs(run: str | None) -> None:
+    """Show why units of a detached run have failed, or its jobs.
+
+    RUN is its name, or the beginning or end of it [default: the latest run].
+    """
+    click.echo(_handle(run).logs())
+
+
+@click.command()
+@RUN
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Results folder [default: as at the start].",
+)
+@click.option("--overwrite", is_flag=True, help="Replace results made with other parameters meanwhile.")
+@_plainly
+def fetch(run: str | None, results: Path | None, overwrite: bool) -> int:
+    """Bring what a detached run has finished into the results folder.
+
+    It may be repeated while the run goes on. RUN is its name, or the beginning or end of it [default: the
+    latest run].
+    """
+    handle = _handle(run, results)
+    found = handle.fetch(overwrite=overwrite or None)
+    click.echo(str(found))
+    click.echo(f"results are in {handle.results.folder}")
+    return FAILED if found.over and found.state != "done" else 0
+
+
+@click.command()
+@click.argument("run")
+@_plainly
+def cancel(run: str) -> None:
+    """Cancel the jobs of a detached run.
+
+    What is done can still be fetched.
+    """
+    handle = _handle(run)
+    handle.cancel()
+    click.echo(f"run {handle.run_id} is cancelled; 'tramway-dask fetch {handle.run_id}' brings what is done")
+
+
+@click.command()
+@click.argument("run")
+@_plainly
+def clean(run: str) -> None:
+    """Delete what a detached run has left on the cluster, and forget it.
+
+    Results that were not fetched are lost.
+    """
+    handle = _handle(run)
+    handle.clean()
+    click.echo(f"run {handle.run_id} is deleted")
+
+
+COMMANDS = (runs, status, logs, fetch, cancel, clean)
