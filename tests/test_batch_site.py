@@ -102,8 +102,8 @@ def laptop(site: Site, script: str, text: str, **options: Any) -> str:
 
 def command(site: Site, *words: str, check: bool = True) -> Any:
     """Run the command of the package on the laptop."""
-    argv = [sys.executable, "-m", "tramway_dask.cli", *words]
-    argv[1:3] = ["-c", "from tramway_dask.cli import main; main()"]
+    settings = [f"{k}={v}" for k, v in os.environ.items() if k.startswith("DASK_TRAMWAY__")]
+    argv = ["env", *settings, sys.executable, "-c", "from tramway_dask.cli import main; main()", *words]
     return site.run("laptop", "tester", argv, check=check)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from . import __version__
+from .cli_runs import COMMANDS
 from .cli_sites import sites
 from .errors import ClusterError, StoreError, TramwayDaskError
 
@@ -86,14 +87,29 @@ def demo(workers: int | None, folder: Path, seed: int) -> int:
 )
 @click.option("--overwrite", is_flag=True, help="Replace results made with other parameters.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
+@click.option("--site", default=None, help="Cluster to run on; see `tramway-dask sites list`.")
+@click.option(
+    "--detach", is_flag=True, help="Submit jobs to the cluster and return; see `tramway-dask status`."
+)
 @_plainly
-def run(config: Path, workers: int | None, results: Path | None, overwrite: bool, quiet: bool) -> int:
+def run(
+    config: Path,
+    workers: int | None,
+    results: Path | None,
+    overwrite: bool,
+    quiet: bool,
+    site: str | None,
+    detach: bool,
+) -> int:
     """Run the analysis that CONFIG (TOML or YAML) describes.
 
     What the results folder holds already is not done again. For an example of a configuration, run
     `tramway-dask demo` and see tramway-demo/config.toml.
     """
-    analyzer = _configured(config, workers, results)
+    analyzer = _configured(config, workers, results, site)
+    if detach:
+        click.echo(repr(analyzer.run(overwrite=overwrite, detach=True)))
+        return 0
     report = analyzer.run(overwrite=overwrite, progress=not quiet)
     click.echo(report.summary())
     return 0 if report.ok else FAILED
@@ -213,13 +229,19 @@ def simulate(folder: Path, files: int, seed: int, **options: Any) -> None:
         click.echo(path)
 
 
-def _configured(config: Path, workers: int | None, results: Path | None) -> Any:
+for _command in COMMANDS:
+    main.add_command(_command)
+
+
+def _configured(config: Path, workers: int | None, results: Path | None, site: str | None = None) -> Any:
     from .analyzer.configuration import read_configuration
 
-    analyzer = read_configuration(config)
+    analyzer = read_configuration(config, site=site)
     if results is not None:
         analyzer.results = results
-    if workers is not None:
+    if workers is not None and site is not None:
+        analyzer.env.worker_count = workers
+    elif workers is not None:
         from .environments import LocalHost
 
         analyzer.env = LocalHost(worker_count=workers)

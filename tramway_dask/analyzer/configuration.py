@@ -34,10 +34,16 @@ FILTERS = ("roi_index", "spt_source")
 PATHS = {"pattern", "path"}
 
 
-def read_configuration(path: str | Path) -> RWAnalyzer:
+def read_configuration(path: str | Path, *, site: str | None = None) -> RWAnalyzer:
     """Return the analyzer that a TOML or YAML file describes.
 
     Relative paths in the file are relative to its folder.
+
+    Parameters
+    ----------
+    path : path
+    site : str, optional
+        Name of a cluster; it takes the place of the type in section ``env``, whose options are kept.
 
     Raises
     ------
@@ -58,7 +64,7 @@ def read_configuration(path: str | Path) -> RWAnalyzer:
     if not isinstance(content, Mapping):
         raise SpecificationError(f"{path}: expected sections such as spt_data, tesseller, mapper")
     with _in(f"{path}: "):
-        return from_mapping(content, path.parent)
+        return from_mapping(content, path.parent, site=site)
 
 
 def _from_yaml(text: str) -> Any:
@@ -81,7 +87,7 @@ def _in(place: str) -> Iterator[None]:
         raise SpecificationError(f"{place}{error}") from error
 
 
-def from_mapping(content: Mapping[str, Any], folder: Path = Path()) -> RWAnalyzer:
+def from_mapping(content: Mapping[str, Any], folder: Path = Path(), *, site: str | None = None) -> RWAnalyzer:
     """Return the analyzer that nested mappings describe.
 
     Parameters
@@ -90,6 +96,8 @@ def from_mapping(content: Mapping[str, Any], folder: Path = Path()) -> RWAnalyze
         Sections.
     folder : Path
         What relative paths are relative to.
+    site : str, optional
+        As for `read_configuration`.
     """
     for section in content:
         if section not in SECTIONS:
@@ -109,7 +117,9 @@ def from_mapping(content: Mapping[str, Any], folder: Path = Path()) -> RWAnalyze
     ):
         if name in content:
             setattr(analyzer, name, _component(name, content[name], modules))
-    if "env" in content:
+    if site is not None:
+        analyzer.env = _on_site(site, content.get("env", {}))
+    elif "env" in content:
         analyzer.env = _component("env", content["env"], (environments,))
     for entry in _stages(content.get("stages", [])):
         analyzer.pipeline.append_stage(entry)
@@ -239,6 +249,16 @@ def _with_options(made: Component, section: str, options: Mapping[str, Any]) -> 
         with _in(f"[{section}] "):
             setattr(made, option, tuple(given) if isinstance(given, list) else given)
     return made
+
+
+def _on_site(site: str, value: Any) -> Component:
+    """Return the environment of a site, with the options of section ``env`` that it knows."""
+    options = {"type": value} if isinstance(value, str) else _mapping("env", value)
+    made = environments.sites[site]()
+    if "type" in options:
+        # written for another environment
+        options = {name: given for name, given in options.items() if name in made.parameters()}
+    return _with_options(made, "env", options)
 
 
 def _stages(entries: Any) -> list[stages.Stage]:
