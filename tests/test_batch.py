@@ -404,6 +404,8 @@ def test_driver_and_workers_as_the_jobs_run_them(tmp_path: Path) -> None:
         assert (path / "driver.ended").read_text().strip() == "0", log.read_text()
         assert started[0].wait(20) is not None
         assert (path / "ended/0").exists()
+        assert started[1].wait(20) == 0
+        assert not (path / "tls").exists()
     finally:
         for process in started:
             process.terminate()

@@ -57,6 +57,7 @@ finish() {{
     scancel --user="$(id -un)" --name={workers} --state=PENDING 2>/dev/null
     sleep 5
     scancel --user="$(id -un)" --name={workers} 2>/dev/null
+    rm -rf {keys}
     exit "$status"
 }}
 trap finish EXIT
@@ -103,6 +104,7 @@ def driver_script(run: RunFolder, *, walltime: str | None = None) -> str:
     """Return the script of the job of the driver."""
     command = AROUND_DRIVER.format(
         over=run.quoted("driver.ended"),
+        keys=run.quoted("tls"),
         workers=f"tramway-{run.run_id}-workers",
         python=run.settings.python,
         folder=run.quoted(),
@@ -295,6 +297,8 @@ async def cancel_jobs(shell: Any, record: RunRecord, *, wait: int = 40) -> None:
         raise ClusterError(
             f"jobs of run {record.run_id} are still in the queue after {wait} s: {' '.join(done.stdout.split())}"
         )
+    # a driver that was killed has left them
+    await shell.run(f"rm -rf -- {shlex.quote(record.folder + '/tls')}", check=False)
 
 
 async def remove_run(shell: Any, record: RunRecord) -> bool:
