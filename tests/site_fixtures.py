@@ -30,7 +30,11 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environ = {"TRAMWAY_SITE_PYTHON": sys.executable, **os.environ, "TRAMWAY_SITE_DIR": str(folder)}
+        # the cluster sees the Python of the tests as well, for what runs there without a container
+        places = dict.fromkeys([sys.prefix, sys.base_prefix, str(SCRIPTS.parents[1])])
+        shown = os.pathsep.join(place for place in places if not place.startswith("/usr"))
+        defaults = {"TRAMWAY_SITE_PYTHON": sys.executable, "TRAMWAY_SITE_CLUSTER_SHOWS": shown}
+        self.environ = {**defaults, **os.environ, "TRAMWAY_SITE_DIR": str(folder)}
         self._numbers = itertools.count()
 
     @property

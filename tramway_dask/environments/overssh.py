@@ -177,7 +177,9 @@ class SlurmOverSSH(Slurm):
         run = self.cluster.run
         packed = run.inside("tmp", "parts.tar")
         self._loop.call(
-            run.shell.run(f"tar -C {run.quoted('parts')} -cf {shlex.quote(packed)} .", timeout=600)
+            run.shell.run(
+                f"umask 077 && tar -C {run.quoted('parts')} -cf {shlex.quote(packed)} .", timeout=600
+            )
         )
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / "parts.tar"

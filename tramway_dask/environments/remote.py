@@ -18,6 +18,7 @@ from ..errors import ClusterError
 from .jobs import scheduler_script
 from .refusals import explain_refusal
 from .runfolder import RunFolder
+from .slurmunits import parse_duration
 from .submission import Submitter, job_states, parse_job_id
 
 __all__ = ["RemoteScheduler", "SlurmPool", "WorkerJob"]
@@ -164,7 +165,11 @@ class WorkerJob(ProcessInterface):
 
     async def start(self) -> None:
         """Submit the job."""
-        self.job_id = await self.submitter.submit(self.name)
+        try:
+            self.job_id = await self.submitter.submit(self.name)
+        except ClusterError as error:
+            # the pool looks there: raised here, it would reach the event loop once per worker
+            self.submitter.refusal = error
         self.since = time.monotonic()
         await super().start()
 
@@ -214,7 +219,7 @@ class SlurmPool(SpecCluster):
         self.problem: str | None = None
         self.states: dict[str, tuple[str, str, str]] = {}
         self._submitter: Submitter | None = None
-        self._seen: set[str] = set()
+        self._seen: dict[str, float] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._serial = 0
         super().__init__(
@@ -251,15 +256,22 @@ class SlurmPool(SpecCluster):
         return super().scale(int(min(n, self.max_jobs)), memory=memory, cores=cores)
 
     async def _correct_state_internal(self) -> None:
-        leaving = set(self.workers) - set(self.worker_spec)
-        if leaving and self.scheduler.status == Status.running:
-            # by name: their finished results move to other workers before they end
-            with contextlib.suppress(OSError):
-                await self.scheduler_comm.retire_workers(names=sorted(leaving))
-        try:
-            await super()._correct_state_internal()
-        except ClusterError as error:
-            self._give_up(str(error))
+        async with self._lock:
+            await self._let_go(sorted(set(self.workers) - set(self.worker_spec)))
+        await super()._correct_state_internal()
+        if self._submitter is not None and self._submitter.refusal is not None:
+            self._give_up(str(self._submitter.refusal))
+
+    async def _let_go(self, names: list[str]) -> None:
+        """Cancel jobs whose workers are not wanted; their finished results move to other workers before."""
+        if not names:
+            return
+        if self.scheduler.status == Status.running:
+            with contextlib.suppress(OSError):  # a scheduler that has ended keeps no results
+                await self.scheduler_comm.retire_workers(names=names)
+        await asyncio.gather(*(self.workers[name].close() for name in names))
+        for name in names:
+            self.workers.pop(name, None)
 
     def _give_up(self, reason: str) -> None:
         if self.problem is None:
@@ -280,7 +292,7 @@ class SlurmPool(SpecCluster):
         self.states = await job_states(self.run.shell, self.run.settings.name)
         identity = await self.scheduler_comm.identity()
         registered = {str(w["name"]) for w in identity["workers"].values()}
-        self._seen |= registered
+        self._seen = dict.fromkeys(registered, time.monotonic()) | self._seen
         dead = []
         for name, job in list(self.workers.items()):
             settled = time.monotonic() - job.since > 2 * self.interval
@@ -289,13 +301,13 @@ class SlurmPool(SpecCluster):
         dead += [name for name in self.worker_spec if name not in self.workers and name in self._seen]
         if not dead or self.problem is not None:
             return
-        if self.resubmitted + len(dead) > self.max_resubmits:
+        self.resubmitted += sum(not self._served(name) for name in dead)
+        if self.resubmitted > self.max_resubmits:
             self._give_up(
-                f"{self.resubmitted + len(dead)} worker jobs have ended before their time; the last log says:\n"
+                f"{self.resubmitted} worker jobs have ended before their time; the last log says:\n"
                 + await self._last_log()
             )
             return
-        self.resubmitted += len(dead)
         logger.warning("replacing %d worker jobs that have ended", len(dead))
         for name in dead:
             self.worker_spec.pop(name, None)
@@ -304,6 +316,11 @@ class SlurmPool(SpecCluster):
                 await job.close()
             self.worker_spec.update(self.new_worker_spec())
         await self._correct_state()
+
+    def _served(self, name: str) -> bool:
+        """Tell whether a worker lived for most of its job's time: that it has ended is no failure."""
+        allowed = parse_duration(self.run.settings.walltime or "") or math.inf
+        return name in self._seen and time.monotonic() - self._seen[name] > allowed / 2
 
     async def find_again(self) -> bool:
         """Wait for the link; tell whether the scheduler still answers, and listen to it again."""

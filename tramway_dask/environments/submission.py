@@ -64,6 +64,7 @@ class Submitter:
         self.address = address
         self.max_array = max_array
         self.commands = 0
+        self.refusal: ClusterError | None = None
         self._number = itertools.count()
         self._wanted: list[tuple[str, asyncio.Future[str]]] = []
         self._unwanted: list[tuple[str, asyncio.Future[None]]] = []
