@@ -195,6 +195,7 @@ def test_cancelled_run_leaves_nothing(site: Site, script: str) -> None:
     assert "still in the queue" in command(site, "clean", run, check=False).stderr
     command(site, "cancel", run)
     assert not left_behind(site, run)
+    assert "key.pem" not in on_login(site, f"find {shlex.quote(RUNS)}/runs/{run}")
     status = json.loads(command(site, "status", run, "--json", check=False).stdout)
     assert status["state"] == "cancelled", status
     done = laptop(site, script, f"a = build('res-b'); a.attach({run!r}).fetch(); print(len(a.plan().todo))")
@@ -309,6 +310,7 @@ resolution = 0.25
 type = "D"
 diffusivity_prior = 1.0
 [env]
+type = "SingularitySlurm"
 worker_count = 1
 walltime = "00:05:00"
 [[stages]]
