@@ -21,7 +21,8 @@ FLOORS = {
     "results": 4, "plot": 4,
     "environments": 5, "pipeline": 5,
     "analyzer": 6,
-    "cli": 7, "cli_sites": 7, "cli_runs": 7, "dashboard": 7, "demo": 7, "configuration": 7, "__init__": 7, "__main__": 7,
+    "cli": 7, "cli_sites": 7, "cli_runs": 7, "dashboard": 7, "demo": 7, "configuration": 7,
+    "__init__": 7, "__main__": 7,
 }  # fmt: skip
 
 # (importing, imported): why the import may run upwards; each of them is made when it is needed
@@ -34,6 +35,7 @@ DASK = {"config.py", "analyzer/tables.py"}
 LONG = {
     "analyzer/rwanalyzer.py": "the attributes of one object, each with its documentation",
     "spt_data/collection.py": "the attributes of one object, each with its documentation",
+    "environments/transfer.py": "both directions of a transfer, which share locks and checks",
     "pipeline/plan.py": "one subject: the units of a pipeline and their state",
 }
 

@@ -82,7 +82,7 @@ def test_start_time():
         window.segment(df, mesh)
 
     class Analyzer:
-        class spt_data:
+        class spt_data:  # noqa: N801
             bounds = pd.DataFrame({"t": [0.5, 90.0]}, index=["min", "max"])
 
     analyzer = Analyzer()

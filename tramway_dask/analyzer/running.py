@@ -53,10 +53,11 @@ def run(
     report = RunReport(store.folder)
     began = time.perf_counter()
     first, *_ = _blocks(stages)
+    planned: Plan | None = None
     if not first[0].requires_mutability:
         # what is wrong with the specification is said before anything is written
         analyzer.recover()
-        _plan(analyzer, first, overwrite)
+        planned = _plan(analyzer, first, overwrite)
     with (
         locked(store.folder),
         _logged(analyzer),
@@ -65,6 +66,7 @@ def run(
     ):
         for source in store.pending():
             store.merge(source)
+            planned = None
         for block in _blocks(stages):
             if block[0].requires_mutability:
                 if not block[0].inert:
@@ -75,7 +77,8 @@ def run(
                 shared = analyzer.env is None or analyzer.env.shares_files
                 if stage.run_everywhere and not shared:
                     _run_here(stage, analyzer, report)
-            _run_block(analyzer, block, report, overwrite, on_error, progress, batch, place)
+            _run_block(analyzer, block, report, overwrite, on_error, progress, batch, place, planned)
+            planned = None
         report.seconds = time.perf_counter() - began
     analyzer.refresh()
     for text in report.warnings:
@@ -96,11 +99,13 @@ def _run_block(
     progress: Any,
     batch: int | str,
     place: contextlib.ExitStack,
+    planned: Plan | None = None,
 ) -> None:
     """Run stages that need not run here; go on where a lost cluster has left off, if it is found again."""
     store, env, again = analyzer.results, analyzer.env, False
     while True:
-        plan = _plan(analyzer, stages, overwrite)
+        plan = planned if planned is not None else _plan(analyzer, stages, overwrite)
+        planned = None
         bar = progress(plan) if callable(progress) else Progress(len(plan.todo), progress)
         with closing(Recorder(plan, store, report, bar, on_error, count_skipped=not again)) as recorder:
             try:

@@ -257,7 +257,6 @@ def run_on_cluster(
 
     Notes
     -----
-
     A worker that dies is replaced and its tasks run again by Dask. A task that was there each time
     is not to blame for that: its units run again one by one, with nothing else on the cluster, and
     one that still kills its workers is recorded as failed.

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from options import Refused
+from options import RefusedError
 from recipe import Recipe
 
 FORM = 1  # raised when the bases change, so that kept ones are made anew
@@ -52,7 +52,7 @@ def _kind(recipe: Recipe) -> str:
             return "debian"
     if agent == "debootstrap" and recipe.header.get("osversion") == "bookworm":
         return "debian"
-    raise Refused(f"the stand-in for Singularity has no base for 'Bootstrap: {agent}', "
+    raise RefusedError(f"the stand-in for Singularity has no base for 'Bootstrap: {agent}', "
                   f"'From: {source}': it knows docker with python:{here}[-slim][-bookworm] or "
                   "debian:bookworm[-slim], debootstrap with OSVersion bookworm, and localimage")
 
@@ -87,10 +87,10 @@ def _make(kind: str, root: Path) -> None:
         done = subprocess.run(command, input=apt_sources(), text=True, check=False,
                               stdout=sys.stderr)
     except FileNotFoundError:
-        raise Refused("mmdebstrap is not installed: run install.sh of the test site") from None
+        raise RefusedError("mmdebstrap is not installed: run install.sh of the test site") from None
     if done.returncode != 0:
         shutil.rmtree(partial, ignore_errors=True)
-        raise Refused(f"while bootstrapping: mmdebstrap failed ({done.returncode})")
+        raise RefusedError(f"while bootstrapping: mmdebstrap failed ({done.returncode})")
     _forget_machine(partial)
     if kind != "debian":
         _like_python_image(partial)

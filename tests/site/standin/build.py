@@ -15,7 +15,7 @@ from pathlib import Path
 import namespaces
 from base import apt_options, apt_sources, base_root, cache_folder
 from execute import DEFAULT_PATH
-from options import Options, Refused
+from options import Options, RefusedError
 from recipe import Recipe, read_recipe
 
 PASSED_ON = re.compile(r"PIP_\w+|(http|https|no|all)_proxy", re.IGNORECASE)
@@ -28,9 +28,9 @@ def build(options: Options, words: list[str]) -> None:
     target = Path(words[0]).absolute()
     recipe = read_recipe(words[1], options.all("build-arg"))
     if target.exists() and "force" not in options.flags:
-        raise Refused(f"build target '{target}' already exists. Use --force if you want to overwrite it")
+        raise RefusedError(f"build target '{target}' already exists. Use --force if you want to overwrite it")
     if os.getuid() != 0:
-        raise Refused("the stand-in for Singularity builds as root only")
+        raise RefusedError("the stand-in for Singularity builds as root only")
     workshop = Path(tempfile.mkdtemp(prefix="build-", dir=cache_folder()))
     try:
         if recipe.header["bootstrap"].lower() == "localimage":
@@ -54,21 +54,21 @@ def _in_child(work) -> None:
             namespaces.make_private()
             work()
             code = 0
-        except Refused as refusal:
+        except RefusedError as refusal:
             print(f"FATAL:   {refusal}", file=sys.stderr)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
-        raise Refused("While performing build: see above")
+        raise RefusedError("While performing build: see above")
 
 
 def _unpack_local(image: str, folder: Path) -> Path:
     done = subprocess.run(["unsquashfs", "-no-progress", "-dest", str(folder), image],
                           capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise Refused(f"could not open image {image}: {done.stderr.strip()}")
+        raise RefusedError(f"could not open image {image}: {done.stderr.strip()}")
     return folder
 
 
@@ -106,7 +106,7 @@ def _copy_files(recipe: Recipe, root: Path) -> None:
     for source, destination in recipe.files():
         matches = sorted(Path().glob(source)) if not source.startswith("/") else [Path(source)]
         if not matches:
-            raise Refused(f"unable to copy files from host to container: {source} does not exist")
+            raise RefusedError(f"unable to copy files from host to container: {source} does not exist")
         place = root / destination.lstrip("/")
         if destination.endswith("/") or len(matches) > 1:
             place.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def _copy_files(recipe: Recipe, root: Path) -> None:
         done = subprocess.run(["cp", "-fLr", *map(str, matches), str(place)],
                               capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise Refused(f"unable to copy files from host to container: {done.stderr.strip()}")
+            raise RefusedError(f"unable to copy files from host to container: {done.stderr.strip()}")
 
 
 def _write_metadata(recipe: Recipe, root: Path) -> None:
@@ -162,7 +162,7 @@ def _run_section(recipe: Recipe, section: str, root: Path, workshop: Path) -> No
                      'exec "$@"', "sh", *shell]
         done = subprocess.run(["/usr/sbin/chroot", str(root), *shell], env=environment, check=False)
         if done.returncode != 0:
-            raise Refused(f"failed to execute %{section} proc: exit status {done.returncode}")
+            raise RefusedError(f"failed to execute %{section} proc: exit status {done.returncode}")
     finally:
         for place in reversed(mounted):
             namespaces.unmount(place)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import namespaces
-from options import Options, Refused, why
+from options import Options, RefusedError, why
 
 CACHE = Path("/var/cache/singularity-standin")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -66,20 +66,20 @@ def unpacked(image: str) -> Path:
 
 def _existing_image(image: str) -> Path:
     if "://" in image:
-        raise Refused(f"the stand-in for Singularity runs files only, not {image}")
+        raise RefusedError(f"the stand-in for Singularity runs files only, not {image}")
     path = Path(image)
     try:
         path = path.resolve(strict=True)
         with open(path, "rb") as stream:
             magic = stream.read(4)
     except IsADirectoryError:
-        raise Refused(f"could not open image {path}: the stand-in runs no sandbox folders") from None
+        raise RefusedError(f"could not open image {path}: the stand-in runs no sandbox folders") from None
     except OSError as error:
-        raise Refused(f"could not open image {os.path.abspath(image)}: failed to retrieve path for "
+        raise RefusedError(f"could not open image {os.path.abspath(image)}: failed to retrieve path for "
                       f"{os.path.abspath(image)}: lstat {os.path.abspath(image)}: "
                       f"{why(error)}") from None
     if magic != b"hsqs":
-        raise Refused(f"could not open image {path}: image format not recognized")
+        raise RefusedError(f"could not open image {path}: image format not recognized")
     return path
 
 
@@ -90,7 +90,7 @@ def _user_cache() -> Path:
     cache.mkdir(mode=0o700, exist_ok=True)
     status = cache.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise Refused(f"{cache} must belong to you alone")
+        raise RefusedError(f"{cache} must belong to you alone")
     return cache
 
 
@@ -116,7 +116,7 @@ def _unpack(path: Path, root: Path) -> None:
     if done.returncode != 0:
         shutil.rmtree(partial, ignore_errors=True)
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise Refused(f"could not open image {path}: {reason}")
+        raise RefusedError(f"could not open image {path}: {reason}")
     partial.rename(root)
 
 
@@ -133,10 +133,10 @@ def _bind_mounts(options: Options) -> list[Mount]:
 def _bind_mount(specification: str) -> Mount:
     parts = specification.split(":")
     if len(parts) > 3 or not parts[0]:
-        raise Refused(f"while parsing bind path: {specification!r} is not src[:dest[:ro|rw]]")
+        raise RefusedError(f"while parsing bind path: {specification!r} is not src[:dest[:ro|rw]]")
     mode = parts[2] if len(parts) == 3 else "rw"
     if mode not in ("ro", "rw"):
-        raise Refused(f"while parsing bind path: {mode!r} is not a valid bind option")
+        raise RefusedError(f"while parsing bind path: {mode!r} is not a valid bind option")
     source = os.path.abspath(parts[0])
     return _checked(Mount(source, parts[1] if len(parts) > 1 else source, mode == "ro"))
 
@@ -147,15 +147,15 @@ def _long_mount(specification: str) -> Mount:
     source = fields.get("src") or fields.get("source")
     target = fields.get("dst") or fields.get("destination") or fields.get("target")
     if fields.get("type") != "bind" or not source or not target:
-        raise Refused(f"while parsing mount: {specification!r} is not type=bind,src=SRC,dst=DEST")
+        raise RefusedError(f"while parsing mount: {specification!r} is not type=bind,src=SRC,dst=DEST")
     return _checked(Mount(os.path.abspath(source), target, "ro" in fields))
 
 
 def _checked(mount: Mount) -> Mount:
     if not mount.target.startswith("/"):
-        raise Refused(f"while parsing bind path: destination must be an absolute path: {mount.target}")
+        raise RefusedError(f"while parsing bind path: destination must be an absolute path: {mount.target}")
     if not os.path.exists(mount.source):
-        raise Refused(f"container creation failed: mount hook function failure: mount "
+        raise RefusedError(f"container creation failed: mount hook function failure: mount "
                       f"{mount.source}->{mount.target} error: while mounting {mount.source}: "
                       f"mount source {mount.source} doesn't exist")
     return mount
@@ -229,7 +229,7 @@ def _resolve(root: Path, target: str) -> PurePosixPath:
         if link.is_absolute():
             resolved = []
         pending += reversed([piece for piece in link.parts if piece != "/"])
-    raise Refused(f"too many symbolic links at {target}")
+    raise RefusedError(f"too many symbolic links at {target}")
 
 
 def _show_image(root: Path, place: Path, points: dict[PurePosixPath, bool]) -> None:
@@ -262,7 +262,7 @@ def _mount_all(root: Path, place: Path, mounts: list[Mount]) -> None:
     _show_image(root, place, points)
     for mount, point in resolved:
         if not (place / point).exists():
-            raise Refused(f"container creation failed: mount {mount.source}->{mount.target} error: "
+            raise RefusedError(f"container creation failed: mount {mount.source}->{mount.target} error: "
                           f"destination {mount.target} doesn't exist in container")
         namespaces.bind(mount.source, place / point, readonly=mount.readonly)
 
@@ -277,7 +277,7 @@ def _set_variables(options: Options) -> dict[str, str]:
         try:
             lines = Path(file).read_text().splitlines()
         except OSError as error:
-            raise Refused(f"could not read {file}: {why(error)}") from None
+            raise RefusedError(f"could not read {file}: {why(error)}") from None
         for line in lines:
             variables.update(_pair("".join(shlex.split(line, comments=True)), "--env-file"))
     for text in options.all("env"):
@@ -291,7 +291,7 @@ def _pair(text: str, option: str) -> dict[str, str]:
         return {}
     name, equals, value = text.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise Refused(f'invalid argument "{text}" for "{option}" flag: '
+        raise RefusedError(f'invalid argument "{text}" for "{option}" flag: '
                       f"{text} must be formatted as key=value")
     return {name: value}
 
@@ -368,7 +368,7 @@ def _enter_folder(options: Options, where: str, home: str) -> None:
         try:
             os.chdir(given)
         except OSError as error:
-            raise Refused(f"chdir {given}: {why(error)}") from None
+            raise RefusedError(f"chdir {given}: {why(error)}") from None
         return
     for path in (where, home, "/"):
         try:

@@ -54,7 +54,7 @@ _VALUES = {
 _WORDS = {"exec": 2, "build": 2, "inspect": 1}
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """What was asked cannot be done; the message says why."""
 
 
@@ -88,17 +88,17 @@ def parse_command(arguments: list[str]) -> tuple[str, Options, list[str]]:
         if flag in ("-h", "--help"):
             return _answer(HELP)
         if flag not in _GLOBAL_FLAGS:
-            raise Refused(f"unknown flag: {flag} (stand-in for Singularity)")
+            raise RefusedError(f"unknown flag: {flag} (stand-in for Singularity)")
         options.flags.add(_GLOBAL_FLAGS[flag])
     command = arguments.pop(0) if arguments else "help"
     if command in ("help", "version"):
         return _answer(HELP if command == "help" else VERSION)
     if command not in _FLAGS:
-        raise Refused(f"the stand-in for Singularity has no command {command!r}: "
+        raise RefusedError(f"the stand-in for Singularity has no command {command!r}: "
                       f"it knows {', '.join(_FLAGS)}")
     words = _parse_options(command, arguments, options)
     if len(words) < _WORDS[command]:
-        raise Refused(f"Error for command {command!r}: requires at least {_WORDS[command]} "
+        raise RefusedError(f"Error for command {command!r}: requires at least {_WORDS[command]} "
                       f"arg(s), only received {len(words)}")
     return command, options, words
 
@@ -120,7 +120,7 @@ def _parse_options(command: str, arguments: list[str], options: Options) -> list
             _answer(HELP)
         if name in flags:
             if attached:
-                raise Refused(f"Error for command {command!r}: {name} takes no value")
+                raise RefusedError(f"Error for command {command!r}: {name} takes no value")
             options.flags.add(flags[name])
             if rest:
                 arguments.insert(0, "-" + rest)
@@ -128,14 +128,14 @@ def _parse_options(command: str, arguments: list[str], options: Options) -> list
             value = rest if attached or rest else _next_word(command, name, arguments)
             options.values.setdefault(values[name], []).append(value)
         else:
-            raise Refused(f"Error for command {command!r}: unknown flag: {name} "
+            raise RefusedError(f"Error for command {command!r}: unknown flag: {name} "
                           "(stand-in for Singularity)")
     return arguments
 
 
 def _next_word(command: str, name: str, arguments: list[str]) -> str:
     if not arguments:
-        raise Refused(f"Error for command {command!r}: flag needs an argument: {name}")
+        raise RefusedError(f"Error for command {command!r}: flag needs an argument: {name}")
     return arguments.pop(0)
 
 

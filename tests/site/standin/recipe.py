@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from options import Refused, why
+from options import RefusedError, why
 
 SECTIONS = ("arguments", "files", "post", "environment", "labels", "runscript", "test", "help")
 
@@ -38,23 +38,23 @@ def read_recipe(path: str, arguments: list[str]) -> Recipe:
     try:
         text = Path(path).read_text()
     except OSError as error:
-        raise Refused(f"unable to open file {path}: {why(error)}") from None
+        raise RefusedError(f"unable to open file {path}: {why(error)}") from None
     given = dict(item.partition("=")[::2] for item in arguments)
     defaults = dict(line.strip().partition("=")[::2]
                     for line in _split(text)[1].get("arguments", "").splitlines() if "=" in line)
     text = _fill(text, defaults | given)
     header, sections, shells = _split(text)
     if "bootstrap" not in header:
-        raise Refused(f"{path}: the header has no line 'Bootstrap: …'")
+        raise RefusedError(f"{path}: the header has no line 'Bootstrap: …'")
     if "stage" in header:
-        raise Refused(f"{path}: the stand-in for Singularity builds recipes of one stage only")
+        raise RefusedError(f"{path}: the stand-in for Singularity builds recipes of one stage only")
     return Recipe(header, sections, shells)
 
 
 def _fill(text: str, values: dict[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] not in values:
-            raise Refused(f"build var {match[1]} is not defined through either --build-arg "
+            raise RefusedError(f"build var {match[1]} is not defined through either --build-arg "
                           "or 'arguments' section")
         return values[match[1]]
 
@@ -71,7 +71,7 @@ def _split(text: str) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
         if match:
             current, words = match[1], match[2].split()
             if current not in SECTIONS:
-                raise Refused(f"the stand-in for Singularity has no section %{current}: "
+                raise RefusedError(f"the stand-in for Singularity has no section %{current}: "
                               f"it knows {', '.join(SECTIONS)}")
             if words[:1] == ["-c"]:
                 shells[current] = " ".join(words[1:])
