@@ -119,7 +119,9 @@ def test_unsorted_frames_are_sorted(tmp_path: Path) -> None:
     table = walk()
     table.to_csv(tmp_path / "sorted.txt", sep="\t", index=False)
     table.sample(frac=1, random_state=0).to_csv(tmp_path / "unsorted.txt", sep="\t", index=False)
-    one, two = (td.spt_data.from_ascii_file(tmp_path / f"{n}sorted.txt")[0].translocations for n in ("", "un"))
+    one, two = (
+        td.spt_data.from_ascii_file(tmp_path / f"{n}sorted.txt")[0].translocations for n in ("", "un")
+    )
     pd.testing.assert_frame_equal(one, two)
 
 
@@ -165,7 +167,9 @@ def test_region_file_missing_or_malformed(tmp_path: Path, content: str | None) -
     (tmp_path / "cell0-roi.txt").write_text("x min\tx max\ty min\ty max\n0\t1\t0\t1\n")
     if content is not None:
         (tmp_path / "cell1-roi.txt").write_text(content)
-    a = td.RWAnalyzer(tesseller=td.tessellers.Hexagons(0.2), mapper=td.models.D(), results=tmp_path / "results")
+    a = td.RWAnalyzer(
+        tesseller=td.tessellers.Hexagons(0.2), mapper=td.models.D(), results=tmp_path / "results"
+    )
     a.spt_data.from_ascii_files(good)
     a.spt_data.localization_precision = SIGMA
     a.roi.from_ascii_files()

@@ -124,5 +124,13 @@ def test_import_loads_little() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(ended.stdout.split())
     assert "tramway_dask.analyzer.rwanalyzer" in loaded
-    for heavy in ("matplotlib", "bokeh", "dask_jobqueue", "distributed", "distributed.worker", "shapely", "tqdm"):
+    for heavy in (
+        "matplotlib",
+        "bokeh",
+        "dask_jobqueue",
+        "distributed",
+        "distributed.worker",
+        "shapely",
+        "tqdm",
+    ):
         assert heavy not in loaded

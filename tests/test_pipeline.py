@@ -504,9 +504,10 @@ def test_labels_that_are_chosen(tmp_path: Path) -> None:
     assert (report.done, report.skipped) == (4, 4)
     assert a.results.labels() == {"segmentation": ["0", "1"]}
     assert "drift x" in a.maps(1)
-    assert a.spt_data[0].roi.get_support_region(0).get_sampling().get_child(1).mode == a.spt_data[
-        1
-    ].analyses["roi001"][1].data.mode
+    assert (
+        a.spt_data[0].roi.get_support_region(0).get_sampling().get_child(1).mode
+        == a.spt_data[1].analyses["roi001"][1].data.mode
+    )
     a.mapper = td.models.D()
     assert run(a).skipped == 8
 

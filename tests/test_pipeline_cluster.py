@@ -262,7 +262,12 @@ def test_script_as_users_write_it(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT.format(centers=CENTERS))
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "script.py"]
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err

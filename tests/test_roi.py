@@ -227,7 +227,9 @@ def test_files_beside_the_data(tmp_path: Path, joiner: str) -> None:
     assert a.spt_data[0].roi.filepath == str(tmp_path / f"cell0{joiner}roi.txt")
 
 
-@pytest.mark.parametrize("order", ["data first", "regions first", "regions made apart", "data made apart", "own"])
+@pytest.mark.parametrize(
+    "order", ["data first", "regions first", "regions made apart", "data made apart", "own"]
+)
 def test_region_files_are_never_data(tmp_path: Path, order: str) -> None:
     for name in ("p", "q"):
         walk(count=5).to_csv(tmp_path / f"{name}.txt", sep="\t", index=False)

@@ -352,7 +352,9 @@ def test_files_are_sent_once(cluster: Site, lab: Session) -> None:
     assert {p.rpartition("/")[2] for p in paths} == {"cell0.trxyt"}
     assert cluster.mode(paths[0]) == "600"
     # a copy that is there already is used, if its content is the same
-    on_login(cluster, f"mkdir -p /scratch/alice/tramway_dask/own && cp {paths[0]} /scratch/alice/tramway_dask/own/")
+    on_login(
+        cluster, f"mkdir -p /scratch/alice/tramway_dask/own && cp {paths[0]} /scratch/alice/tramway_dask/own/"
+    )
     mapped = lab.do(
         """
         env.directory_mapping = {"~/one": "/scratch/alice/tramway_dask/own", "~/two": "/scratch/alice/tramway_dask/own"}
@@ -592,9 +594,7 @@ def test_scheduler_killed(cluster: Site, clean: set[str], other: Session, mark: 
     assert "run again" in found["message"]
     other.do("env3.close()")
     done = sum(executions(cluster, mark))
-    found = other.do(
-        f"with configured(Lab()) as env3: answer = (again := Running({mark!r}, env3)).wait()"
-    )
+    found = other.do(f"with configured(Lab()) as env3: answer = (again := Running({mark!r}, env3)).wait()")
     assert (found["error"], found["failed"]) == (None, 0), found
     assert found["skipped"] >= 6
     counts = executions(cluster, mark)
@@ -636,7 +636,9 @@ def test_without_container(cluster: Site, clean: set[str], other: Session) -> No
 
 def test_on_the_login_node(cluster: Site, clean: set[str]) -> None:
     home = Path(cluster.info["cluster"]["home_on_machine"]) / "alice"
-    program = SESSION.partition("def main")[0] + f"""
+    program = (
+        SESSION.partition("def main")[0]
+        + f"""
 env = Slurm(worker_count=1, memory="1 GiB", walltime="00:10:00", interface="ib0", queue="main",
             working_directory="/scratch/alice/tramway_dask", python={sys.executable!r},
             prologue=("export PYTHONPATH={ROOT}",), reconcile_interval=2.0)
@@ -645,11 +647,10 @@ if __name__ == "__main__":
     r = a.run(progress=False)
     print("report", r.done, r.failed, r)
 """
+    )
     for name, text in (("beside.py", BESIDE), ("beside_too.py", BESIDE_TOO), ("on_login.py", program)):
         (home / name).write_text(text)
         (home / name).chmod(0o644)
     words = ["env", f"PYTHONPATH={ROOT}", "OMP_NUM_THREADS=1", sys.executable, "/home/alice/on_login.py"]
     said = cluster.run("login", "alice", words).stdout
     assert "report 4 0" in said
-
-

@@ -38,7 +38,9 @@ def cells_record(roi: str, value: float, label: str = "s") -> Record:
 
 
 def maps_record(roi: str, value: Any, label: str = "s", map_label: str = "m") -> Record:
-    return Record(label, map_label, roi, {"maps": pa.table({"cell": [0, 1], "d": [value, value]})}, {"value": value})
+    return Record(
+        label, map_label, roi, {"maps": pa.table({"cell": [0, 1], "d": [value, value]})}, {"value": value}
+    )
 
 
 def payload(name: str, records: list[Record], key: str = "k", removed: Any = ()) -> Payload:
@@ -51,7 +53,10 @@ def contents(store: Store, source: str = "a") -> dict[str, Any]:
     told: dict[str, Any] = {"units": store.units(source)}
     for label, names in store.labels().items():
         for name in ("cells", "assignment", *names):
-            told[f"{label}/{name}"] = (store.table(label, name).to_pylist(), store.regions(label, name, source))
+            told[f"{label}/{name}"] = (
+                store.table(label, name).to_pylist(),
+                store.regions(label, name, source),
+            )
     return told
 
 
@@ -66,7 +71,9 @@ def test_payload_round_trip() -> None:
     for one, other in zip(back.records, made.records, strict=True):
         assert one.output == other.output
         assert one.attrs == other.attrs
-        assert {k: t.to_pydict() for k, t in one.tables.items()} == {k: t.to_pydict() for k, t in other.tables.items()}
+        assert {k: t.to_pydict() for k, t in one.tables.items()} == {
+            k: t.to_pydict() for k, t in other.tables.items()
+        }
 
 
 @settings(max_examples=150, deadline=None)
@@ -135,7 +142,10 @@ def test_interrupted_merge_is_repeated(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_changed_sampling_drops_its_maps(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.add("a", [payload("t", [cells_record(r, 1) for r in "pq"]), payload("i", [maps_record(r, 1) for r in "pq"])])
+    store.add(
+        "a",
+        [payload("t", [cells_record(r, 1) for r in "pq"]), payload("i", [maps_record(r, 1) for r in "pq"])],
+    )
     store.add("a", [payload("t p", [cells_record("p", 2)], key="other")])
     assert not store.has("s", "m", "p", "a")
     assert store.has("s", "m", "q", "a")
@@ -155,7 +165,8 @@ def test_removed_artefacts_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "label", ["a/b", "..", ".hidden", "_x", "n -- t=0.05-30.05s", "ä µ é", "100%", "a\nb", "C:\\x", "~", "x" * 60]
+    "label",
+    ["a/b", "..", ".hidden", "_x", "n -- t=0.05-30.05s", "ä µ é", "100%", "a\nb", "C:\\x", "~", "x" * 60],
 )
 def test_labels_with_odd_characters(tmp_path: Path, label: str) -> None:
     assert from_filename(to_filename(label)) == label
@@ -188,7 +199,9 @@ def test_empty_label_is_refused() -> None:
 def test_incompatible_columns_are_reconciled() -> None:
     numbers = concatenate([pa.table({"v": [1.5]}), pa.table({"v": [True]}), pa.table({"v": [2]})])
     assert numbers["v"].to_pylist() == [1.5, 1.0, 2.0]
-    texts = concatenate([pa.table({"v": [1.5], "w": [1]}), pa.table({"v": ["a"]}), pa.table({"v": pa.nulls(1)})])
+    texts = concatenate(
+        [pa.table({"v": [1.5], "w": [1]}), pa.table({"v": ["a"]}), pa.table({"v": pa.nulls(1)})]
+    )
     assert texts["v"].to_pylist() == ["1.5", "a", None]
     assert texts["w"].to_pylist() == [1, None, None]
 
@@ -335,7 +348,9 @@ def test_empty_lock_is_stale_after_a_while(tmp_path: Path) -> None:
 def test_partition_and_maps_round_trip(tmp_path: Path, dimension: int, sampler: Any, window: Any) -> None:
     points = td.spt_data.Source(table=walk(dimension=dimension)).translocations
     points = points[abs(points["x"] - 0.5) > 0.3].reset_index(drop=True)
-    tesseller = td.tessellers.Squares(resolution=0.2) if dimension == 2 else td.tessellers.KMeans(resolution=0.3)
+    tesseller = (
+        td.tessellers.Squares(resolution=0.2) if dimension == 2 else td.tessellers.KMeans(resolution=0.3)
+    )
     partition = segment(points, tesseller=tesseller, sampler=sampler, time=window)
     if dimension == 2 and not isinstance(sampler, td.sampler.Knn):
         assert (partition.location_count == 0).any()

@@ -59,7 +59,12 @@ def run_script(text: str, folder: Path, results: Path) -> str:
         "PYTHONWARNINGS": "ignore::DeprecationWarning",
     }
     done = subprocess.run(
-        [sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True, timeout=240
+        [sys.executable, str(script)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -123,7 +128,9 @@ print(n, 'maps')
 
 
 def test_one_stage_pipeline(experiment: Path, tmp_path: Path) -> None:
-    script = SETUP + "a.pipeline.append_stage(stages.tessellate_and_infer())\n" + LOCAL + "a.run()\n" + READ_BACK
+    script = (
+        SETUP + "a.pipeline.append_stage(stages.tessellate_and_infer())\n" + LOCAL + "a.run()\n" + READ_BACK
+    )
     assert "6 maps" in run_script(script, experiment, tmp_path / "one")
     assert Store(tmp_path / "one").labels() == {"segmentation": ["0"]}
 
@@ -134,7 +141,9 @@ a.pipeline.append_stage(stages.tessellate())
 a.pipeline.append_stage(stages.reload())
 a.pipeline.append_stage(stages.infer())
 """
-    assert "6 maps" in run_script(SETUP + three + LOCAL + "a.run()\n" + READ_BACK, experiment, tmp_path / "three")
+    assert "6 maps" in run_script(
+        SETUP + three + LOCAL + "a.run()\n" + READ_BACK, experiment, tmp_path / "three"
+    )
     one = "a.pipeline.append_stage(stages.tessellate_and_infer())\n"
     run_script(SETUP + one + "a.run()\n", experiment, tmp_path / "one")
     first, second = (Store(tmp_path / name).table("segmentation", "0") for name in ("one", "three"))
@@ -269,7 +278,9 @@ print(str(single(a.spt_data).analyses))
     assert out.strip().endswith("'squares' <Partition>\n\t\t'traj. features' <Maps>")
 
 
-def test_every_call_of_the_documentation(experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_call_of_the_documentation(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Walk through the names that a user's script may hold."""
     from tramway_dask.analyzer import mapper, roi, spt_data, tesseller, time
 

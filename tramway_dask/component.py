@@ -200,7 +200,9 @@ class Component:
     def mpl(self) -> Any:
         """Plots about this component of an analyzer."""
         if self.owner is None:
-            raise UnknownAttributeError(f"{type(self).__name__} belongs to no analyzer: use tramway_dask.plot")
+            raise UnknownAttributeError(
+                f"{type(self).__name__} belongs to no analyzer: use tramway_dask.plot"
+            )
         return self.owner.plots_of(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -217,7 +219,9 @@ class Component:
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and isinstance(other, Component) and self.to_dict() == other.to_dict()
+        return (
+            type(self) is type(other) and isinstance(other, Component) and self.to_dict() == other.to_dict()
+        )
 
     def __hash__(self) -> int:
         return hash(self.fingerprint())
@@ -276,7 +280,9 @@ def canonical(value: Any) -> Any:
     if isinstance(value, types.FunctionType):
         return {"function": value.__qualname__, "code": _digest(*_code_parts(value))}
     if isinstance(value, type) or callable(value):
-        name = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+        name = (
+            f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+        )
         state = getattr(value, "__dict__", None) if not isinstance(value, type) else None
         return {"callable": name, "state": canonical(dict(state)) if state else None}
     return {"object": type(value).__qualname__, "repr": repr(value)}

@@ -29,6 +29,7 @@ class SiteError(Exception):
 
 # Where things are
 
+
 def site_folder(given: str | None) -> Path:
     """The folder of the site: given, or TRAMWAY_SITE_DIR, or one below the temporary folder."""
     path = given or os.environ.get("TRAMWAY_SITE_DIR")
@@ -68,6 +69,7 @@ def _require_root() -> None:
 
 # Up
 
+
 def up(folder: Path) -> None:
     """Start the site in `folder`, unless it runs already."""
     _require_root()
@@ -93,9 +95,21 @@ def up(folder: Path) -> None:
 
 
 def _check_programs() -> None:
-    missing = [program for program in ("slurmctld", "slurmd", "munged", "sshd", "ip", "iptables",
-                                       "nsenter", "unsquashfs", "ssh-keygen")
-               if not shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")]
+    missing = [
+        program
+        for program in (
+            "slurmctld",
+            "slurmd",
+            "munged",
+            "sshd",
+            "ip",
+            "iptables",
+            "nsenter",
+            "unsquashfs",
+            "ssh-keygen",
+        )
+        if not shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    ]
     if missing:
         raise SiteError(f"not installed: {', '.join(missing)}. Run: bash {HERE / 'install.sh'}")
 
@@ -107,17 +121,26 @@ def _prepare(folder: Path) -> None:
         raise SiteError(f"{folder} is not empty and not of a test site: choose another folder")
     (folder / MARKER).touch()
     keys, shared, laptop = folder / "keys", folder / "shared", folder / "laptop"
-    for path in (keys, shared / "home", shared / "scratch", shared / "opt",
-                 laptop / "home", folder / "hosts"):
+    for path in (
+        keys,
+        shared / "home",
+        shared / "scratch",
+        shared / "opt",
+        laptop / "home",
+        folder / "hosts",
+    ):
         path.mkdir(parents=True)
     keys.chmod(0o700)
     (keys / "munge.key").write_bytes(secrets.token_bytes(128))
     for name in ("login", "alice", "bob"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"{name}@site",
-                        "-f", str(keys / name)], check=True)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"{name}@site", "-f", str(keys / name)],
+            check=True,
+        )
     shutil.copytree(HERE / "files/cluster/opt", shared / "opt", dirs_exist_ok=True)
-    shutil.copytree(HERE / "standin", shared / "opt/singularity-standin",
-                    ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        HERE / "standin", shared / "opt/singularity-standin", ignore=shutil.ignore_patterns("__pycache__")
+    )
     for user in ("alice", "bob"):
         _make_home(user, shared / "home" / user)
         _own_folder(shared / "scratch" / user, user, 0o755)
@@ -177,8 +200,9 @@ def _laptop_python() -> str:
 
 def _python_folders() -> list[str]:
     code = "import sys; print(sys.base_prefix, sys.prefix, sep='\\n')"
-    folders = subprocess.run([_laptop_python(), "-c", code], capture_output=True, text=True,
-                             check=True).stdout.split("\n")
+    folders = subprocess.run(
+        [_laptop_python(), "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split("\n")
     return [path for path in folders if path and path != "/usr"]
 
 
@@ -197,10 +221,13 @@ def _start(name: str, folder: Path) -> None:
     """Start one host, connect it, and wait until its daemons run."""
     log = open(folder / f"{name}.log", "ab")  # noqa: SIM115
     process = subprocess.Popen(
-        [PYTHON, "-IB", str(HERE / "hosts.py"), name, str(folder), str(_unpacked_images()),
-         *_shown(name)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
-        start_new_session=True)
+        [PYTHON, "-IB", str(HERE / "hosts.py"), name, str(folder), str(_unpacked_images()), *_shown(name)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        start_new_session=True,
+    )
     log.close()
     said, told = process.stdout, process.stdin
     assert said is not None and told is not None
@@ -250,8 +277,11 @@ def _wait_for_nodes(folder: Path, seconds: float = 30) -> None:
 
 
 def _last_lines(folder: Path) -> str:
-    paths = [*folder.glob("*.log"), *folder.glob("hosts/*/var/log/*.log"),
-             *folder.glob("hosts/*/var/log/slurm/*.log")]
+    paths = [
+        *folder.glob("*.log"),
+        *folder.glob("hosts/*/var/log/*.log"),
+        *folder.glob("hosts/*/var/log/slurm/*.log"),
+    ]
     texts = []
     for path in sorted(paths):
         lines = path.read_text(errors="replace").splitlines()[-8:]
@@ -267,32 +297,64 @@ def _laptop_path() -> str:
 def _write_description(folder: Path) -> None:
     """site.json: what tests need to know."""
     shared, home = folder / "shared", folder / "laptop/home/tester"
-    fingerprint = subprocess.run(["ssh-keygen", "-lf", str(folder / "keys/login.pub")],
-                                 capture_output=True, text=True, check=True).stdout.split()[1]
+    fingerprint = subprocess.run(
+        ["ssh-keygen", "-lf", str(folder / "keys/login.pub")], capture_output=True, text=True, check=True
+    ).stdout.split()[1]
     processes = first_processes(folder)
     description = {
         "folder": str(folder),
-        "hosts": {name: {"pid": processes[name],
-                         "interfaces": {interface: address.partition("/")[0] for interface, (_, address)
-                                        in host.interfaces.items()}}
-                  for name, host in HOSTS.items()},
+        "hosts": {
+            name: {
+                "pid": processes[name],
+                "interfaces": {
+                    interface: address.partition("/")[0]
+                    for interface, (_, address) in host.interfaces.items()
+                },
+            }
+            for name, host in HOSTS.items()
+        },
         "switch": {"pid": processes["switch"], "networks": list(NETWORKS)},
-        "ssh": {"host": "login", "address": "10.77.1.1", "port": 22, "user": "alice",
-                "key": "/home/tester/.ssh/id_ed25519", "known_hosts": "/home/tester/.ssh/known_hosts",
-                "fingerprint": fingerprint, "other_user": "bob", "other_key": "/home/tester/.ssh/id_bob"},
-        "laptop": {"user": "tester", "home": "/home/tester", "path": _laptop_path(),
-                   "home_on_machine": str(home)},
-        "cluster": {"users": ["alice", "bob"], "home": "/home", "scratch": "/scratch",
-                    "home_on_machine": str(shared / "home"),
-                    "scratch_on_machine": str(shared / "scratch"),
-                    "interface": "ib0", "module": "singularity",
-                    "singularity": "/opt/singularity-standin/singularity"},
-        "slurm": {"partitions": {"main": {"default": True, "default_minutes": 30, "max_minutes": 1440},
-                                 "short": {"default_minutes": 2, "max_minutes": 10},
-                                 "closed": {"group": "staff", "max_minutes": 60}},
-                  "nodes": ["node1", "node2"], "cpus_per_node": 16, "memory_per_node_mb": 32000,
-                  "max_array_size": 121, "max_jobs": 5000, "max_jobs_per_user": 150,
-                  "accounting": False},
+        "ssh": {
+            "host": "login",
+            "address": "10.77.1.1",
+            "port": 22,
+            "user": "alice",
+            "key": "/home/tester/.ssh/id_ed25519",
+            "known_hosts": "/home/tester/.ssh/known_hosts",
+            "fingerprint": fingerprint,
+            "other_user": "bob",
+            "other_key": "/home/tester/.ssh/id_bob",
+        },
+        "laptop": {
+            "user": "tester",
+            "home": "/home/tester",
+            "path": _laptop_path(),
+            "home_on_machine": str(home),
+        },
+        "cluster": {
+            "users": ["alice", "bob"],
+            "home": "/home",
+            "scratch": "/scratch",
+            "home_on_machine": str(shared / "home"),
+            "scratch_on_machine": str(shared / "scratch"),
+            "interface": "ib0",
+            "module": "singularity",
+            "singularity": "/opt/singularity-standin/singularity",
+        },
+        "slurm": {
+            "partitions": {
+                "main": {"default": True, "default_minutes": 30, "max_minutes": 1440},
+                "short": {"default_minutes": 2, "max_minutes": 10},
+                "closed": {"group": "staff", "max_minutes": 60},
+            },
+            "nodes": ["node1", "node2"],
+            "cpus_per_node": 16,
+            "memory_per_node_mb": 32000,
+            "max_array_size": 121,
+            "max_jobs": 5000,
+            "max_jobs_per_user": 150,
+            "accounting": False,
+        },
     }
     partial = folder / "site.json.partial"
     partial.write_text(json.dumps(description, indent=2) + "\n")
@@ -300,6 +362,7 @@ def _write_description(folder: Path) -> None:
 
 
 # Down
+
 
 def down(folder: Path) -> None:
     """Stop the site in `folder` and remove it, whatever state it is in."""
@@ -324,16 +387,20 @@ def _kill(number: int) -> None:
 
 # Enter, cut, power
 
-def _entering(folder: Path, name: str, user: str, command: list[str],
-              variables: tuple[str, ...] = ()) -> list[str]:
+
+def _entering(
+    folder: Path, name: str, user: str, command: list[str], variables: tuple[str, ...] = ()
+) -> list[str]:
     """The command that runs `command` on a host as `user`."""
     processes = first_processes(folder)
     if name not in HOSTS:
         raise SiteError(f"no host {name!r}; the hosts: {', '.join(HOSTS)}")
     if name not in processes:
         raise SiteError(f"host {name} is not up in {folder}")
-    known = {line.split(":")[0]: line.split(":")
-             for line in (folder / f"hosts/{name}/etc/passwd").read_text().splitlines()}
+    known = {
+        line.split(":")[0]: line.split(":")
+        for line in (folder / f"hosts/{name}/etc/passwd").read_text().splitlines()
+    }
     if user not in known:
         raise SiteError(f"no user {user!r} on {name}; its users: {', '.join(known)}")
     _, _, uid, gid, _, home, shell = known[user]
@@ -341,12 +408,35 @@ def _entering(folder: Path, name: str, user: str, command: list[str],
     if name == "laptop" and user != "root":
         path = _laptop_path()
         variables = (f"SITE_PATH={path}", *variables)
-    environment = [f"HOME={home}", f"USER={user}", f"LOGNAME={user}", f"SHELL={shell}",
-                   f"PATH={path}", f"TERM={os.environ.get('TERM', 'dumb')}", "LANG=C.UTF-8"]
-    return ["nsenter", f"--target={processes[name]}", "--mount", "--uts", "--ipc", "--net", "--pid",
-            "setpriv", f"--reuid={uid}", f"--regid={gid}",
-            f"--groups={','.join(_groups(folder, name, user, gid))}",
-            "env", "-i", "-C", home, *environment, *variables, *(command or [shell, "-l"])]
+    environment = [
+        f"HOME={home}",
+        f"USER={user}",
+        f"LOGNAME={user}",
+        f"SHELL={shell}",
+        f"PATH={path}",
+        f"TERM={os.environ.get('TERM', 'dumb')}",
+        "LANG=C.UTF-8",
+    ]
+    return [
+        "nsenter",
+        f"--target={processes[name]}",
+        "--mount",
+        "--uts",
+        "--ipc",
+        "--net",
+        "--pid",
+        "setpriv",
+        f"--reuid={uid}",
+        f"--regid={gid}",
+        f"--groups={','.join(_groups(folder, name, user, gid))}",
+        "env",
+        "-i",
+        "-C",
+        home,
+        *environment,
+        *variables,
+        *(command or [shell, "-l"]),
+    ]
 
 
 def _groups(folder: Path, name: str, user: str, own: str) -> list[str]:
@@ -365,8 +455,11 @@ def enter(folder: Path, name: str, given: list[str]) -> None:
 def cut(folder: Path, state: str) -> None:
     """Drop (on), refuse (reset) or let through (off) all between laptop and login."""
     _require_root()
-    rules = {"on": ["-A CUT -j DROP"], "off": [],
-             "reset": ["-A CUT -p tcp --dport 22 -j REJECT --reject-with tcp-reset"]}
+    rules = {
+        "on": ["-A CUT -j DROP"],
+        "off": [],
+        "reset": ["-A CUT -p tcp --dport 22 -j REJECT --reject-with tcp-reset"],
+    }
     for rule in ["-F CUT", *rules[state]]:
         subprocess.run(_entering(folder, "login", "root", ["iptables", "-w", *rule.split()]), check=True)
 
@@ -389,6 +482,7 @@ def power(folder: Path, state: str, name: str) -> None:
 
 
 # Command line
+
 
 def main(arguments: list[str]) -> int:
     os.environ["PATH"] = os.environ.get("PATH", PLAIN_PATH) + ":/usr/sbin:/sbin"

@@ -19,19 +19,70 @@ sys.path.insert(0, str(HERE / "standin"))
 import namespaces  # noqa: E402
 from base import cache_folder  # noqa: E402, F401
 
-ALL_NAMESPACES = (namespaces.CLONE_NEWNS | namespaces.CLONE_NEWUTS | namespaces.CLONE_NEWIPC
-                  | namespaces.CLONE_NEWPID | namespaces.CLONE_NEWNET)
-OWN_USERS = {"root": (0, 0), "munge": (901, 901), "slurm": (902, 902),
-             "alice": (20001, 20001), "bob": (20002, 20002), "tester": (20003, 20003)}
-FROM_MACHINE = ("alternatives", "bash.bashrc", "fonts", "host.conf", "inputrc", "ld.so.cache",
-                "ld.so.conf", "ld.so.conf.d", "localtime", "login.defs", "magic", "mime.types",
-                "protocols", "python3", "rpc", "services", "shells", "skel", "ssl/certs",
-                "ssl/openssl.cnf", "terminfo",
-                *(path.name for path in Path("/etc").glob("python3.*")))
-SLURM_COMMANDS = ("sacct", "sacctmgr", "salloc", "sattach", "sbatch", "sbcast", "scancel",
-                  "scontrol", "scrontab", "sdiag", "sinfo", "sprio", "squeue", "sreport", "srun",
-                  "sshare", "sstat", "strigger", "munge", "unmunge", "modulecmd", "singularity",
-                  "apptainer")
+ALL_NAMESPACES = (
+    namespaces.CLONE_NEWNS
+    | namespaces.CLONE_NEWUTS
+    | namespaces.CLONE_NEWIPC
+    | namespaces.CLONE_NEWPID
+    | namespaces.CLONE_NEWNET
+)
+OWN_USERS = {
+    "root": (0, 0),
+    "munge": (901, 901),
+    "slurm": (902, 902),
+    "alice": (20001, 20001),
+    "bob": (20002, 20002),
+    "tester": (20003, 20003),
+}
+FROM_MACHINE = (
+    "alternatives",
+    "bash.bashrc",
+    "fonts",
+    "host.conf",
+    "inputrc",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "login.defs",
+    "magic",
+    "mime.types",
+    "protocols",
+    "python3",
+    "rpc",
+    "services",
+    "shells",
+    "skel",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "terminfo",
+    *(path.name for path in Path("/etc").glob("python3.*")),
+)
+SLURM_COMMANDS = (
+    "sacct",
+    "sacctmgr",
+    "salloc",
+    "sattach",
+    "sbatch",
+    "sbcast",
+    "scancel",
+    "scontrol",
+    "scrontab",
+    "sdiag",
+    "sinfo",
+    "sprio",
+    "squeue",
+    "sreport",
+    "srun",
+    "sshare",
+    "sstat",
+    "strigger",
+    "munge",
+    "unmunge",
+    "modulecmd",
+    "singularity",
+    "apptainer",
+)
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
@@ -67,10 +118,15 @@ FIREWALL = (
     "-A OUTPUT -o eth0 -j REJECT",
 )
 HOSTS = {
-    "login": Host({"eth0": ("outside", "10.77.1.1/24"), "ib0": ("inside", "10.77.2.1/24")},
-                  (MUNGE, Service(("/usr/sbin/sshd", "-D", "-e"), ready="/run/sshd.pid"),
-                   Service(("slurmctld", "-D"), ready="/run/slurmctld.pid")),
-                  FIREWALL),
+    "login": Host(
+        {"eth0": ("outside", "10.77.1.1/24"), "ib0": ("inside", "10.77.2.1/24")},
+        (
+            MUNGE,
+            Service(("/usr/sbin/sshd", "-D", "-e"), ready="/run/sshd.pid"),
+            Service(("slurmctld", "-D"), ready="/run/slurmctld.pid"),
+        ),
+        FIREWALL,
+    ),
     "node1": Host({"ib0": ("inside", "10.77.2.11/24")}, (MUNGE, Service(("slurmd", "-D")))),
     "node2": Host({"ib0": ("inside", "10.77.2.12/24")}, (MUNGE, Service(("slurmd", "-D")))),
     "laptop": Host({"eth0": ("outside", "10.77.1.2/24")}, cluster=False),
@@ -79,13 +135,22 @@ HOSTS = {
 
 # Files
 
+
 def prepare_host(name: str, folder: Path) -> None:
     """Make the folders and the configuration of a host under `folder`/hosts."""
     host, root = HOSTS[name], folder / "hosts" / name
     etc, var = root / "etc", root / "var"
-    for path in (etc, var / "log/munge", var / "log/slurm", var / "lib/munge", root / "tmp",
-                 var / "lib/slurm/slurmd", var / "lib/slurm/slurmctld", var / "tmp",
-                 var / "cache/singularity-standin"):
+    for path in (
+        etc,
+        var / "log/munge",
+        var / "log/slurm",
+        var / "lib/munge",
+        root / "tmp",
+        var / "lib/slurm/slurmd",
+        var / "lib/slurm/slurmctld",
+        var / "tmp",
+        var / "cache/singularity-standin",
+    ):
         path.mkdir(parents=True)
     for known in FROM_MACHINE:
         _copy(Path("/etc") / known, etc / known)
@@ -101,8 +166,12 @@ def prepare_host(name: str, folder: Path) -> None:
     secret.chmod(0o600)
     for path in (root / "tmp", var / "tmp"):
         path.chmod(0o1777)
-    for path, user in ((var / "log/munge", "munge"), (var / "lib/munge", "munge"),
-                       (var / "log/slurm", "slurm"), (var / "lib/slurm/slurmctld", "slurm")):
+    for path, user in (
+        (var / "log/munge", "munge"),
+        (var / "lib/munge", "munge"),
+        (var / "log/slurm", "slurm"),
+        (var / "lib/slurm/slurmctld", "slurm"),
+    ):
         os.chown(path, *OWN_USERS[user])
         path.chmod(0o700)
     if host.cluster:
@@ -122,13 +191,13 @@ def install_secret(source: Path, target: Path, user: str) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir() and not source.is_symlink():
-        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True,
-                        ignore_dangling_symlinks=True)
+        shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True, ignore_dangling_symlinks=True)
     elif os.path.lexists(source):
         shutil.copy2(source, target, follow_symlinks=False)
 
 
 # Root file system, seen from within
+
 
 def _build_root(name: str, folder: Path, unpacked: Path, shown: list[str]) -> Path:
     """Mount all that the host sees below a new root, and nothing else."""
@@ -180,11 +249,15 @@ def _mount_kernel_folders(root: Path) -> None:
         namespaces.bind(f"/dev/{device}", root / "dev" / device)
     for path in ("pts", "shm"):
         (root / "dev" / path).mkdir()
-    namespaces.mount("devpts", root / "dev/pts", "devpts",
-                     data="newinstance,ptmxmode=0666,mode=620,gid=5")
+    namespaces.mount("devpts", root / "dev/pts", "devpts", data="newinstance,ptmxmode=0666,mode=620,gid=5")
     namespaces.mount("tmpfs", root / "dev/shm", "tmpfs", data="mode=1777")
-    for link, target in (("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stdin", "fd/0"),
-                         ("stdout", "fd/1"), ("stderr", "fd/2")):
+    for link, target in (
+        ("ptmx", "pts/ptmx"),
+        ("fd", "/proc/self/fd"),
+        ("stdin", "fd/0"),
+        ("stdout", "fd/1"),
+        ("stderr", "fd/2"),
+    ):
         (root / "dev" / link).symlink_to(target)
 
 
@@ -200,6 +273,7 @@ def _hide_commands(root: Path) -> None:
 
 
 # PID 1
+
 
 def run_host(name: str, folder: Path, unpacked: Path, shown: list[str]) -> None:
     """Become a host: print the number of its PID 1, then wait for `go` on standard input.
@@ -236,8 +310,16 @@ def _start_services(host: Host) -> None:
     for service in host.services:
         log = open(f"/var/log/{os.path.basename(service.command[0])}.log", "ab")  # noqa: SIM115
         number, group = OWN_USERS[service.user]
-        subprocess.Popen(service.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                         start_new_session=True, user=number, group=group, extra_groups=[])
+        subprocess.Popen(
+            service.command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            user=number,
+            group=group,
+            extra_groups=[],
+        )
         log.close()
         _wait_for(service)
 
@@ -260,7 +342,8 @@ def _reap_for_ever() -> None:
 
 if __name__ == "__main__":
     os.environ.clear()
-    os.environ.update(PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                      LANG="C.UTF-8", HOME="/root")
+    os.environ.update(
+        PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG="C.UTF-8", HOME="/root"
+    )
     os.umask(0o022)
     run_host(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])

@@ -150,8 +150,7 @@ def build_graph(
                 for s in batch.units[0].tables
             }
             given["table"] = {
-                name: delayed(read_table)(s, dask_key_name=f"read-{salt}{name}")
-                for name, s in held.items()
+                name: delayed(read_table)(s, dask_key_name=f"read-{salt}{name}") for name, s in held.items()
             }
         earlier = list({id(u): u for unit in batch.units for u in unit.upstream if id(u) in task_of}.values())
         given["upstream"] = list({task_of[id(u)].key: task_of[id(u)] for u in earlier}.values())
@@ -197,9 +196,7 @@ def _opaque(items: Sequence[Any]) -> Any:
     return delayed(held, traverse=False, pure=False)
 
 
-def _data(
-    batch: Batch, light: Delayed, tables: dict[str, Delayed], data: str, salt: str
-) -> dict[str, Any]:
+def _data(batch: Batch, light: Delayed, tables: dict[str, Delayed], data: str, salt: str) -> dict[str, Any]:
     """Return the rows of a batch's regions, and the source's table where the stage may need it."""
     from dask.delayed import delayed
 

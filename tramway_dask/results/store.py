@@ -130,7 +130,9 @@ class Store:
                     for kind in record.tables:
                         name = kind if record.map_label is None else record.map_label
                         if record.map_label in RESERVED:
-                            raise StoreError(f"maps cannot be labelled {record.map_label!r}: the name is taken")
+                            raise StoreError(
+                                f"maps cannot be labelled {record.map_label!r}: the name is taken"
+                            )
                         new.setdefault((record.label, name), {})[record.roi] = record
             ledger = self.units(source)
             for output in self._outdated(source, ledger, payloads):

@@ -26,9 +26,7 @@ def from_bounding_boxes(boxes: Any, label: str = "", group_overlapping_roi: bool
     return Regions().from_bounding_boxes(boxes, label, group_overlapping_roi)
 
 
-def from_squares(
-    centers: Any, side: float, label: str = "", group_overlapping_roi: bool = False
-) -> Regions:
+def from_squares(centers: Any, side: float, label: str = "", group_overlapping_roi: bool = False) -> Regions:
     """Return square regions; see `Regions.from_squares`."""
     return Regions().from_squares(centers, side, label, group_overlapping_roi)
 

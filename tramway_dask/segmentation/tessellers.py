@@ -169,7 +169,9 @@ class KMeans(Tesseller):
             size = max(1, round(1 / calibration.avg_probability))
         if self.initial == "random":
             return rng.uniform(lower, upper, (size, xy.shape[1]))
-        return np.ascontiguousarray(xy).mean(axis=0) + 0.01 * (upper - lower) * rng.standard_normal((size, xy.shape[1]))
+        return np.ascontiguousarray(xy).mean(axis=0) + 0.01 * (upper - lower) * rng.standard_normal(
+            (size, xy.shape[1])
+        )
 
 
 def _pruned(centers: np.ndarray, cells: Cells, limit: float) -> Cells:

@@ -328,7 +328,9 @@ def commit_as_analysis(label: Label | None, artefact: Artefact, parent: Any) -> 
 
 def find_artefacts(tree: Analyses | Node, kind: type | tuple[type, ...]) -> list[Any]:
     """Return every artefact of a type below a node, in order."""
-    children = [n for _, _, n in tree.items()] if isinstance(tree, Analyses) else list(tree._children.values())
+    children = (
+        [n for _, _, n in tree.items()] if isinstance(tree, Analyses) else list(tree._children.values())
+    )
     found = []
     for node in children:
         if isinstance(node.data, kind):

@@ -52,23 +52,35 @@ def _kind(recipe: Recipe) -> str:
             return "debian"
     if agent == "debootstrap" and recipe.header.get("osversion") == "bookworm":
         return "debian"
-    raise RefusedError(f"the stand-in for Singularity has no base for 'Bootstrap: {agent}', "
-                  f"'From: {source}': it knows docker with python:{here}[-slim][-bookworm] or "
-                  "debian:bookworm[-slim], debootstrap with OSVersion bookworm, and localimage")
+    raise RefusedError(
+        f"the stand-in for Singularity has no base for 'Bootstrap: {agent}', "
+        f"'From: {source}': it knows docker with python:{here}[-slim][-bookworm] or "
+        "debian:bookworm[-slim], debootstrap with OSVersion bookworm, and localimage"
+    )
 
 
 def apt_sources() -> str:
     """The package sources of this machine that are Debian's own, one a line."""
     return subprocess.run(
-        ["apt-get", "indextargets", "--format", "deb $(REPO_URI) $(RELEASE) $(COMPONENT)",
-         "Created-By: Packages", "Origin: Debian"],
-        capture_output=True, text=True, check=True).stdout
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "deb $(REPO_URI) $(RELEASE) $(COMPONENT)",
+            "Created-By: Packages",
+            "Origin: Debian",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
 def apt_options() -> str:
     """This machine's settings for fetching packages."""
-    lines = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True,
-                           check=True).stdout.splitlines()
+    lines = subprocess.run(
+        ["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     wanted = re.compile(r"Acquire::(https?::|Check-|Retries)", re.IGNORECASE)
     return "\n".join(line for line in lines if wanted.match(line)) + "\n"
 
@@ -76,16 +88,21 @@ def apt_options() -> str:
 def _make(kind: str, root: Path) -> None:
     partial = root.with_name(f"{root.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase",
-               "--aptopt=APT::Install-Recommends \"false\"", "--dpkgopt=force-unsafe-io",
-               *(f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT),
-               *(f"--aptopt={line}" for line in apt_options().splitlines())]
+    command = [
+        "mmdebstrap",
+        "--quiet",
+        "--mode=root",
+        "--variant=minbase",
+        '--aptopt=APT::Install-Recommends "false"',
+        "--dpkgopt=force-unsafe-io",
+        *(f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT),
+        *(f"--aptopt={line}" for line in apt_options().splitlines()),
+    ]
     if kind != "debian":
         command.append(f"--include={PYTHON_PACKAGES}")
     command += ["bookworm", str(partial), "-"]
     try:
-        done = subprocess.run(command, input=apt_sources(), text=True, check=False,
-                              stdout=sys.stderr)
+        done = subprocess.run(command, input=apt_sources(), text=True, check=False, stdout=sys.stderr)
     except FileNotFoundError:
         raise RefusedError("mmdebstrap is not installed: run install.sh of the test site") from None
     if done.returncode != 0:
@@ -114,8 +131,21 @@ def _like_python_image(root: Path) -> None:
     for name in ("python", "python3"):
         (root / "usr/local/bin" / name).symlink_to("/usr/bin/python3")
     wheel = next(root.glob("usr/share/python-wheels/pip-*.whl")).relative_to(root)
-    install = ["/usr/bin/python3", f"/{wheel}/pip", "--quiet", "--no-cache-dir", "install",
-               "--root-user-action=ignore", "--no-index", "--find-links=/usr/share/python-wheels",
-               "pip", "setuptools"]
-    subprocess.run(["/usr/sbin/chroot", str(root), *install], check=True, stdout=sys.stderr,
-                   env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent"})
+    install = [
+        "/usr/bin/python3",
+        f"/{wheel}/pip",
+        "--quiet",
+        "--no-cache-dir",
+        "install",
+        "--root-user-action=ignore",
+        "--no-index",
+        "--find-links=/usr/share/python-wheels",
+        "pip",
+        "setuptools",
+    ]
+    subprocess.run(
+        ["/usr/sbin/chroot", str(root), *install],
+        check=True,
+        stdout=sys.stderr,
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent"},
+    )

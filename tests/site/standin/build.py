@@ -65,8 +65,12 @@ def _in_child(work) -> None:
 
 
 def _unpack_local(image: str, folder: Path) -> Path:
-    done = subprocess.run(["unsquashfs", "-no-progress", "-dest", str(folder), image],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["unsquashfs", "-no-progress", "-dest", str(folder), image],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         raise RefusedError(f"could not open image {image}: {done.stderr.strip()}")
     return folder
@@ -81,10 +85,29 @@ def _build(recipe: Recipe, base: Path, workshop: Path, target: Path) -> None:
             _run_section(recipe, section, root, workshop)
     partial = target.with_name(f".{target.name}.partial")
     print("INFO:    stand-in: writing the image", flush=True)
-    subprocess.run(["mksquashfs", str(root), str(partial), "-noappend", "-all-root", "-quiet",
-                    "-no-progress", "-no-xattrs", "-comp", "zstd", "-Xcompression-level", "3",
-                    "-processors", "2", "-wildcards", "-e", "dev/*"],
-                   check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [
+            "mksquashfs",
+            str(root),
+            str(partial),
+            "-noappend",
+            "-all-root",
+            "-quiet",
+            "-no-progress",
+            "-no-xattrs",
+            "-comp",
+            "zstd",
+            "-Xcompression-level",
+            "3",
+            "-processors",
+            "2",
+            "-wildcards",
+            "-e",
+            "dev/*",
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     partial.rename(target)
 
 
@@ -111,8 +134,9 @@ def _copy_files(recipe: Recipe, root: Path) -> None:
         if destination.endswith("/") or len(matches) > 1:
             place.mkdir(parents=True, exist_ok=True)
         place.parent.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(["cp", "-fLr", *map(str, matches), str(place)],
-                              capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["cp", "-fLr", *map(str, matches), str(place)], capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
             raise RefusedError(f"unable to copy files from host to container: {done.stderr.strip()}")
 
@@ -158,8 +182,13 @@ def _run_section(recipe: Recipe, section: str, root: Path, workshop: Path) -> No
         script.write_text(recipe.sections[section])
         shell = recipe.shells.get(section, "/bin/sh").split() + ["-ex", "/run/build/script"]
         if section == "test":
-            shell = ["/bin/sh", "-c", 'for file in /.singularity.d/env/*.sh; do . "$file"; done; '
-                     'exec "$@"', "sh", *shell]
+            shell = [
+                "/bin/sh",
+                "-c",
+                'for file in /.singularity.d/env/*.sh; do . "$file"; done; exec "$@"',
+                "sh",
+                *shell,
+            ]
         done = subprocess.run(["/usr/sbin/chroot", str(root), *shell], env=environment, check=False)
         if done.returncode != 0:
             raise RefusedError(f"failed to execute %{section} proc: exit status {done.returncode}")
@@ -180,8 +209,14 @@ def _pip_settings() -> configparser.ConfigParser:
     """This machine's own settings of pip, which the build uses and the image forgets."""
     settings = configparser.ConfigParser(interpolation=None)
     home = Path.home()
-    settings.read(["/etc/pip.conf", home / ".pip/pip.conf", home / ".config/pip/pip.conf",
-                   os.environ.get("PIP_CONFIG_FILE", os.devnull)])
+    settings.read(
+        [
+            "/etc/pip.conf",
+            home / ".pip/pip.conf",
+            home / ".config/pip/pip.conf",
+            os.environ.get("PIP_CONFIG_FILE", os.devnull),
+        ]
+    )
     for section in settings.sections():
         settings.remove_option(section, "cert")
     return settings
@@ -206,14 +241,22 @@ def _build_environment(folder: Path) -> dict[str, str]:
     with open(folder / "pip.conf", "w") as stream:
         _pip_settings().write(stream)
     (folder / "sources.list").write_text(apt_sources())
-    (folder / "apt.conf").write_text(
-        'Dir::Etc::SourceList "/run/build/sources.list";\n' + apt_options())
-    environment = {name: value for name, value in os.environ.items()
-                   if PASSED_ON.fullmatch(name) and name not in ("PIP_CERT", "PIP_CONFIG_FILE")}
-    environment |= {"PATH": DEFAULT_PATH, "HOME": "/root", "LANG": "C.UTF-8",
-                    "DEBIAN_FRONTEND": "noninteractive", "SINGULARITY_ROOTFS": "/",
-                    "SINGULARITY_ENVIRONMENT": "/.singularity.d/env/91-environment.sh",
-                    "APT_CONFIG": "/run/build/apt.conf", "PIP_CONFIG_FILE": "/run/build/pip.conf"}
+    (folder / "apt.conf").write_text('Dir::Etc::SourceList "/run/build/sources.list";\n' + apt_options())
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if PASSED_ON.fullmatch(name) and name not in ("PIP_CERT", "PIP_CONFIG_FILE")
+    }
+    environment |= {
+        "PATH": DEFAULT_PATH,
+        "HOME": "/root",
+        "LANG": "C.UTF-8",
+        "DEBIAN_FRONTEND": "noninteractive",
+        "SINGULARITY_ROOTFS": "/",
+        "SINGULARITY_ENVIRONMENT": "/.singularity.d/env/91-environment.sh",
+        "APT_CONFIG": "/run/build/apt.conf",
+        "PIP_CONFIG_FILE": "/run/build/pip.conf",
+    }
     if CERTIFICATES.exists():
         shutil.copy(CERTIFICATES, folder / "certificates")
         for name in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):

@@ -23,8 +23,19 @@ from options import Options, RefusedError, why
 
 CACHE = Path("/var/cache/singularity-standin")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-KEPT_BY_CLEANENV = ("TERM", "http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy",
-                    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "FTP_PROXY")
+KEPT_BY_CLEANENV = (
+    "TERM",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "ftp_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "FTP_PROXY",
+)
 NEVER_KEPT = ("PATH", "HOME", "LD_LIBRARY_PATH", "LD_PRELOAD")
 START = """
 for file in /.singularity.d/env/*.sh; do
@@ -51,6 +62,7 @@ class Mount:
 
 # Images
 
+
 def unpacked(image: str) -> Path:
     """The root file system of `image`, unpacked once for this user."""
     path = _existing_image(image)
@@ -75,9 +87,11 @@ def _existing_image(image: str) -> Path:
     except IsADirectoryError:
         raise RefusedError(f"could not open image {path}: the stand-in runs no sandbox folders") from None
     except OSError as error:
-        raise RefusedError(f"could not open image {os.path.abspath(image)}: failed to retrieve path for "
-                      f"{os.path.abspath(image)}: lstat {os.path.abspath(image)}: "
-                      f"{why(error)}") from None
+        raise RefusedError(
+            f"could not open image {os.path.abspath(image)}: failed to retrieve path for "
+            f"{os.path.abspath(image)}: lstat {os.path.abspath(image)}: "
+            f"{why(error)}"
+        ) from None
     if magic != b"hsqs":
         raise RefusedError(f"could not open image {path}: image format not recognized")
     return path
@@ -110,9 +124,12 @@ def _checksum(path: Path, cache: Path) -> str:
 def _unpack(path: Path, root: Path) -> None:
     partial = root.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    done = subprocess.run(["unsquashfs", "-no-progress", "-no-xattrs", "-processors", "2",
-                           "-dest", str(partial), str(path)],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["unsquashfs", "-no-progress", "-no-xattrs", "-processors", "2", "-dest", str(partial), str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         shutil.rmtree(partial, ignore_errors=True)
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -122,12 +139,13 @@ def _unpack(path: Path, root: Path) -> None:
 
 # Mounts
 
+
 def _bind_mounts(options: Options) -> list[Mount]:
     lists = [os.environ.get(name, "") for name in ("SINGULARITY_BIND", "SINGULARITY_BINDPATH")]
-    specifications = [item for text in [*lists, *options.all("bind")]
-                      for item in text.split(",") if item]
-    return ([_bind_mount(item) for item in specifications]
-            + [_long_mount(item) for item in options.all("mount")])
+    specifications = [item for text in [*lists, *options.all("bind")] for item in text.split(",") if item]
+    return [_bind_mount(item) for item in specifications] + [
+        _long_mount(item) for item in options.all("mount")
+    ]
 
 
 def _bind_mount(specification: str) -> Mount:
@@ -155,9 +173,11 @@ def _checked(mount: Mount) -> Mount:
     if not mount.target.startswith("/"):
         raise RefusedError(f"while parsing bind path: destination must be an absolute path: {mount.target}")
     if not os.path.exists(mount.source):
-        raise RefusedError(f"container creation failed: mount hook function failure: mount "
-                      f"{mount.source}->{mount.target} error: while mounting {mount.source}: "
-                      f"mount source {mount.source} doesn't exist")
+        raise RefusedError(
+            f"container creation failed: mount hook function failure: mount "
+            f"{mount.source}->{mount.target} error: while mounting {mount.source}: "
+            f"mount source {mount.source} doesn't exist"
+        )
     return mount
 
 
@@ -205,9 +225,11 @@ def _identity_mounts(root: Path, scratch: Path, home: str) -> list[Mount]:
         names = {entry.partition(":")[0] for entry in known.splitlines()}
         (scratch / name).write_text(known if line.partition(":")[0] in names else known + line)
         mounts.append(Mount(str(scratch / name), f"/etc/{name}"))
-    return mounts + [Mount(path, path, readonly=True)
-                     for path in ("/etc/hosts", "/etc/resolv.conf")
-                     if os.path.exists(path)]
+    return mounts + [
+        Mount(path, path, readonly=True)
+        for path in ("/etc/hosts", "/etc/resolv.conf")
+        if os.path.exists(path)
+    ]
 
 
 def _resolve(root: Path, target: str) -> PurePosixPath:
@@ -240,8 +262,11 @@ def _show_image(root: Path, place: Path, points: dict[PurePosixPath, bool]) -> N
     names = {entry.name for entry in os.scandir(root)}
     for name in sorted(names):
         source = root / name
-        below = {PurePosixPath(*point.parts[1:]): folder for point, folder in points.items()
-                 if point.parts[0] == name and len(point.parts) > 1}
+        below = {
+            PurePosixPath(*point.parts[1:]): folder
+            for point, folder in points.items()
+            if point.parts[0] == name and len(point.parts) > 1
+        }
         if source.is_symlink():
             (place / name).symlink_to(os.readlink(source))
         elif source.is_dir() and any(not (source / point).exists() for point in below):
@@ -262,17 +287,23 @@ def _mount_all(root: Path, place: Path, mounts: list[Mount]) -> None:
     _show_image(root, place, points)
     for mount, point in resolved:
         if not (place / point).exists():
-            raise RefusedError(f"container creation failed: mount {mount.source}->{mount.target} error: "
-                          f"destination {mount.target} doesn't exist in container")
+            raise RefusedError(
+                f"container creation failed: mount {mount.source}->{mount.target} error: "
+                f"destination {mount.target} doesn't exist in container"
+            )
         namespaces.bind(mount.source, place / point, readonly=mount.readonly)
 
 
 # Environment
 
+
 def _set_variables(options: Options) -> dict[str, str]:
     """What SINGULARITYENV_…, `--env-file` and `--env` set, the last one winning."""
-    variables = {name.removeprefix("SINGULARITYENV_"): value for name, value in os.environ.items()
-                 if name.startswith("SINGULARITYENV_")}
+    variables = {
+        name.removeprefix("SINGULARITYENV_"): value
+        for name, value in os.environ.items()
+        if name.startswith("SINGULARITYENV_")
+    }
     for file in options.all("env-file"):
         try:
             lines = Path(file).read_text().splitlines()
@@ -291,15 +322,18 @@ def _pair(text: str, option: str) -> dict[str, str]:
         return {}
     name, equals, value = text.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise RefusedError(f'invalid argument "{text}" for "{option}" flag: '
-                      f"{text} must be formatted as key=value")
+        raise RefusedError(
+            f'invalid argument "{text}" for "{option}" flag: {text} must be formatted as key=value'
+        )
     return {name: value}
 
 
 def _host_environment(options: Options, image: Path, home: str) -> dict[str, str]:
     environment = {
-        name: value for name, value in os.environ.items()
-        if name not in NEVER_KEPT and not name.startswith("SINGULARITYENV_")
+        name: value
+        for name, value in os.environ.items()
+        if name not in NEVER_KEPT
+        and not name.startswith("SINGULARITYENV_")
         and ("cleanenv" not in options.flags or name in KEPT_BY_CLEANENV)
     }
     if "cleanenv" in options.flags:
@@ -328,6 +362,7 @@ def _start_script(variables: dict[str, str]) -> str:
 
 # Commands
 
+
 def execute(options: Options, words: list[str]) -> None:
     """Become the command `words[1:]` in the image `words[0]`."""
     image, command = words[0], words[1:]
@@ -347,8 +382,7 @@ def execute(options: Options, words: list[str]) -> None:
     else:
         namespaces.become_own_user()
     namespaces.make_private()
-    namespaces.mount("tmpfs", session, "tmpfs",
-                     namespaces.MS_NOSUID | namespaces.MS_NODEV, "mode=755")
+    namespaces.mount("tmpfs", session, "tmpfs", namespaces.MS_NOSUID | namespaces.MS_NODEV, "mode=755")
     place, scratch = session / "root", session / "scratch"
     scratch.mkdir()
     place.mkdir()

@@ -45,12 +45,16 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), "unshare")
 
 
-def mount(source: str | os.PathLike[str] | None, target: str | os.PathLike[str],
-          kind: str | None = None, flags: int = 0, data: str | None = None) -> None:
+def mount(
+    source: str | os.PathLike[str] | None,
+    target: str | os.PathLike[str],
+    kind: str | None = None,
+    flags: int = 0,
+    data: str | None = None,
+) -> None:
     """mount(2)."""
     _check(
-        _libc.mount(_bytes(source), _bytes(target), _bytes(kind),
-                    ctypes.c_ulong(flags), _bytes(data)),
+        _libc.mount(_bytes(source), _bytes(target), _bytes(kind), ctypes.c_ulong(flags), _bytes(data)),
         f"mounting {source or kind} on {target}",
     )
 
@@ -61,16 +65,20 @@ def unmount(target: str | os.PathLike[str]) -> None:
 
 
 class _MountAttributes(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64)
-                for name in ("attr_set", "attr_clr", "propagation", "userns_fd")]
+    _fields_ = [(name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd")]
 
 
 def make_readonly(target: str | os.PathLike[str], *, below: bool = True) -> None:
     """Make the mount at `target` read-only, and all mounts below it unless told otherwise."""
     attributes = _MountAttributes(attr_set=MOUNT_ATTR_RDONLY)
     _check(
-        _libc.mount_setattr(AT_FDCWD, _bytes(target), AT_RECURSIVE if below else 0,
-                            ctypes.byref(attributes), ctypes.sizeof(attributes)),
+        _libc.mount_setattr(
+            AT_FDCWD,
+            _bytes(target),
+            AT_RECURSIVE if below else 0,
+            ctypes.byref(attributes),
+            ctypes.sizeof(attributes),
+        ),
         f"making {target} read-only",
     )
 
@@ -80,8 +88,7 @@ def make_private() -> None:
     mount(None, "/", flags=MS_REC | MS_PRIVATE)
 
 
-def bind(source: str | os.PathLike[str], target: str | os.PathLike[str],
-         *, readonly: bool = False) -> None:
+def bind(source: str | os.PathLike[str], target: str | os.PathLike[str], *, readonly: bool = False) -> None:
     """Show `source`, and what is mounted below it, at `target`, which is made if missing."""
     make_mount_point(source, target)
     mount(source, target, flags=MS_BIND | MS_REC)

@@ -36,18 +36,41 @@ Options of build:
 Unlike Singularity, the working folder is not shown unless it lies below a shown path.
 """
 
-_GLOBAL_FLAGS = {"-q": "quiet", "--quiet": "quiet", "-s": "quiet", "--silent": "quiet",
-                 "-v": "verbose", "--verbose": "verbose", "-d": "verbose", "--debug": "verbose"}
+_GLOBAL_FLAGS = {
+    "-q": "quiet",
+    "--quiet": "quiet",
+    "-s": "quiet",
+    "--silent": "quiet",
+    "-v": "verbose",
+    "--verbose": "verbose",
+    "-d": "verbose",
+    "--debug": "verbose",
+}
 _FLAGS = {
-    "exec": {"-c": "contain", "--contain": "contain", "-e": "cleanenv", "--cleanenv": "cleanenv",
-             "--no-home": "no-home", "--nv": "nv"},
+    "exec": {
+        "-c": "contain",
+        "--contain": "contain",
+        "-e": "cleanenv",
+        "--cleanenv": "cleanenv",
+        "--no-home": "no-home",
+        "--nv": "nv",
+    },
     "build": {"-F": "force", "--force": "force", "--fakeroot": "fakeroot"},
     "inspect": {},
 }
 _VALUES = {
-    "exec": {"-B": "bind", "--bind": "bind", "--mount": "mount", "-H": "home", "--home": "home",
-             "--no-mount": "no-mount", "--env": "env", "--env-file": "env-file",
-             "--pwd": "pwd", "--cwd": "pwd"},
+    "exec": {
+        "-B": "bind",
+        "--bind": "bind",
+        "--mount": "mount",
+        "-H": "home",
+        "--home": "home",
+        "--no-mount": "no-mount",
+        "--env": "env",
+        "--env-file": "env-file",
+        "--pwd": "pwd",
+        "--cwd": "pwd",
+    },
     "build": {"--build-arg": "build-arg"},
     "inspect": {},
 }
@@ -94,12 +117,15 @@ def parse_command(arguments: list[str]) -> tuple[str, Options, list[str]]:
     if command in ("help", "version"):
         return _answer(HELP if command == "help" else VERSION)
     if command not in _FLAGS:
-        raise RefusedError(f"the stand-in for Singularity has no command {command!r}: "
-                      f"it knows {', '.join(_FLAGS)}")
+        raise RefusedError(
+            f"the stand-in for Singularity has no command {command!r}: it knows {', '.join(_FLAGS)}"
+        )
     words = _parse_options(command, arguments, options)
     if len(words) < _WORDS[command]:
-        raise RefusedError(f"Error for command {command!r}: requires at least {_WORDS[command]} "
-                      f"arg(s), only received {len(words)}")
+        raise RefusedError(
+            f"Error for command {command!r}: requires at least {_WORDS[command]} "
+            f"arg(s), only received {len(words)}"
+        )
     return command, options, words
 
 
@@ -128,8 +154,9 @@ def _parse_options(command: str, arguments: list[str], options: Options) -> list
             value = rest if attached or rest else _next_word(command, name, arguments)
             options.values.setdefault(values[name], []).append(value)
         else:
-            raise RefusedError(f"Error for command {command!r}: unknown flag: {name} "
-                          "(stand-in for Singularity)")
+            raise RefusedError(
+                f"Error for command {command!r}: unknown flag: {name} (stand-in for Singularity)"
+            )
     return arguments
 
 

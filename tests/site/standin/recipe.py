@@ -40,8 +40,11 @@ def read_recipe(path: str, arguments: list[str]) -> Recipe:
     except OSError as error:
         raise RefusedError(f"unable to open file {path}: {why(error)}") from None
     given = dict(item.partition("=")[::2] for item in arguments)
-    defaults = dict(line.strip().partition("=")[::2]
-                    for line in _split(text)[1].get("arguments", "").splitlines() if "=" in line)
+    defaults = dict(
+        line.strip().partition("=")[::2]
+        for line in _split(text)[1].get("arguments", "").splitlines()
+        if "=" in line
+    )
     text = _fill(text, defaults | given)
     header, sections, shells = _split(text)
     if "bootstrap" not in header:
@@ -54,8 +57,9 @@ def read_recipe(path: str, arguments: list[str]) -> Recipe:
 def _fill(text: str, values: dict[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] not in values:
-            raise RefusedError(f"build var {match[1]} is not defined through either --build-arg "
-                          "or 'arguments' section")
+            raise RefusedError(
+                f"build var {match[1]} is not defined through either --build-arg or 'arguments' section"
+            )
         return values[match[1]]
 
     return re.sub(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}", value, text)
@@ -71,8 +75,9 @@ def _split(text: str) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
         if match:
             current, words = match[1], match[2].split()
             if current not in SECTIONS:
-                raise RefusedError(f"the stand-in for Singularity has no section %{current}: "
-                              f"it knows {', '.join(SECTIONS)}")
+                raise RefusedError(
+                    f"the stand-in for Singularity has no section %{current}: it knows {', '.join(SECTIONS)}"
+                )
             if words[:1] == ["-c"]:
                 shells[current] = " ".join(words[1:])
             sections.setdefault(current, "")
