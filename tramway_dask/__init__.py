@@ -10,7 +10,7 @@ from .inference import mapper, models
 from .pipeline import stages
 from .pipeline.report import RunReport
 from .results import Store
-from .segmentation import sampler, tesseller, tessellers, time
+from .segmentation import cell_mergers, sampler, tesseller, tessellers, time
 from .spt_data import commit_as_analysis, single
 
 try:
@@ -22,6 +22,7 @@ __all__ = [
     "RWAnalyzer",
     "RunReport",
     "Store",
+    "cell_mergers",
     "commit_as_analysis",
     "environments",
     "errors",
