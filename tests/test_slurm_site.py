@@ -153,7 +153,6 @@ def trial(env):
     began = clock.perf_counter()
     try:
         with env:
-            Running("never", env, 0.0).a
             analyzer("never", mapper.from_callable(slow, pause=0.0, mark="never"), env).run(progress=False)
     except TramwayDaskError as error:
         return [type(error).__name__, str(error), clock.perf_counter() - began]
