@@ -16,6 +16,7 @@ from ..config import setting_of
 from ..errors import ClusterError, SpecificationError, suggest
 from .container_exec import Container
 from .container_versions import check_versions, parse_versions
+from .digests import file_sha256
 
 __all__ = [
     "IMAGE_DATE",
@@ -183,12 +184,6 @@ def _split_url(name: str, address: str) -> tuple[str, str | None]:
             f"container {name!r}: expected #sha256=<64 hexadecimal digits> after the address, got #{fragment}"
         )
     return url, digest
-
-
-def file_sha256(path: str | Path) -> str:
-    """Return the SHA-256 checksum of a file, as 64 hexadecimal digits."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import logging
 import secrets
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ClusterError
 from .login import CommandTimeoutError, LinkLostError, Login, UnreachableError, import_asyncssh
+from .shell import Completed
 
 if TYPE_CHECKING:
     from asyncssh import SSHClient, SSHClientConnection
@@ -28,23 +28,6 @@ LONGEST_PAUSE = 30.0
 SHOWN = 160
 
 Callback = Callable[[], Any]
-
-
-@dataclass(frozen=True)
-class Completed:
-    """What a command has said.
-
-    Attributes
-    ----------
-    stdout, stderr : str
-        Its output, without what the login shell said before it.
-    status : int
-        Its exit status.
-    """
-
-    stdout: str
-    stderr: str
-    status: int
 
 
 class _NotStartedError(Exception):

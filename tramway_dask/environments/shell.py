@@ -15,7 +15,15 @@ __all__ = ["Completed", "LocalShell"]
 
 
 class Completed(NamedTuple):
-    """What a command has written, and its exit status."""
+    """What a command has said.
+
+    Attributes
+    ----------
+    stdout, stderr : str
+        Its output; of a remote one, without what the login shell said before it.
+    status : int
+        Its exit status.
+    """
 
     stdout: str
     stderr: str

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ClusterError, DataError
+from .digests import file_sha256
 from .link import Link
 from .login import LinkLostError, import_asyncssh
 
 if TYPE_CHECKING:
     from asyncssh import SSHClientConnection
 
-__all__ = ["Transfers", "digest_of"]
+__all__ = ["Transfers"]
 
 BLOCK = 1 << 20
 # seconds without growth after which another upload of the same file counts as dead
@@ -27,12 +28,6 @@ STALE_SECONDS = 60.0
 SUM_RATE = 20e6
 # attempts in a row without a byte more
 FAILURES = 6
-
-
-def digest_of(path: str | Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Transfers(Link):
@@ -183,7 +178,7 @@ class Transfers(Link):
         local = Path(local)
         try:
             size = local.stat().st_size
-            digest = digest.lower() if digest else await asyncio.to_thread(digest_of, local)
+            digest = digest.lower() if digest else await asyncio.to_thread(file_sha256, local)
         except OSError as error:
             raise DataError(f"cannot read {local}: {error.strerror}") from error
         name = await self.absolute(remote)
@@ -360,12 +355,12 @@ class Transfers(Link):
                 raise ClusterError(f"{self.host}: there is no file {name}")
             size, digest = found
             same_size = local.is_file() and local.stat().st_size == size
-            if same_size and await asyncio.to_thread(digest_of, local) == digest:
+            if same_size and await asyncio.to_thread(file_sha256, local) == digest:
                 return False
             local.parent.mkdir(parents=True, exist_ok=True)
             part = local.with_name(f".{digest[:32]}.part")
             await self._fetch(name, part, size, progress)
-            if await asyncio.to_thread(digest_of, part) == digest:
+            if await asyncio.to_thread(file_sha256, part) == digest:
                 os.replace(part, local)
                 return True
             part.unlink()
