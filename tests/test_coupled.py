@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from inference_cases import csr, cubes, displacements, hexagons
 from tramway_cases import SIGMA, case
 
-from tramway_dask.inference.banded import BandPattern, cell_order
+from tramway_dask.inference.banded import BandPattern
 from tramway_dask.inference.coupled import (
     PotentialProblem,
     SmoothProblem,
@@ -22,6 +22,7 @@ from tramway_dask.inference.coupled import (
 from tramway_dask.inference.gradient import delta0_penalty, grad1, gradient_penalty
 from tramway_dask.inference.likelihood import Groups
 from tramway_dask.inference.newton import minimize
+from tramway_dask.inference.pattern import CellOrder
 from tramway_dask.inference.statistics import cell_statistics
 from tramway_dask.inference.uncoupled import Profile, lower_bounds, solve
 
@@ -51,10 +52,14 @@ def potential_problem(mesh, groups, *, mu=5.0, lam=1.0, rgrad="delta0", counted=
         potential_penalty=lam * form if lam else None,
         bound=lower_bounds(groups, None),
         component=components(mesh.indptr, mesh.indices)[1],
-        rank=cell_order(mesh.indptr, mesh.indices),
+        order=order(mesh),
         counted=counted,
         **options,
     )
+
+
+def order(mesh):
+    return CellOrder(mesh.indptr, mesh.indices, mesh.centers)
 
 
 def start(groups):
@@ -112,8 +117,7 @@ def test_derivatives_of_smoothed_models(model, amplitude):
 
 def smooth_problem(mesh, profile, mu=50.0):
     form = delta0_penalty(mesh.centers, mesh.indptr, mesh.indices, mesh.areas)
-    rank = cell_order(mesh.indptr, mesh.indices)
-    return SmoothProblem(profile, mu * form, lower_bounds(profile.groups, None), rank)
+    return SmoothProblem(profile, mu * form, lower_bounds(profile.groups, None), order(mesh))
 
 
 @pytest.mark.parametrize("mesh", [hexagons(9, 8), cubes(4, 3, 4)])
@@ -125,11 +129,12 @@ def test_band_of_the_inverse(mesh):
     p, q = problem.gradient.pairs
     rows = np.r_[np.arange(2 * mesh.size), mesh.size + problem.gradient.indices[p]]
     cols = np.r_[np.arange(2 * mesh.size), mesh.size + problem.gradient.indices[q]]
-    found = problem.pattern.inverse_entries(band, rows, cols)
-    np.testing.assert_allclose(found, inverse[rows, cols], rtol=1e-7, atol=1e-10 * np.abs(inverse).max())
     factor = problem.pattern.factor(band)
+    found = factor.inverse_entries(rows, cols)
+    np.testing.assert_allclose(found, inverse[rows, cols], rtol=1e-7, atol=1e-10 * np.abs(inverse).max())
     right = np.random.default_rng(0).normal(size=2 * mesh.size)
-    np.testing.assert_allclose(problem.pattern.solve(factor, right), inverse @ right, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(factor.solve(right), inverse @ right, rtol=1e-7, atol=1e-9)
+    assert factor.logdet() == pytest.approx(-np.linalg.slogdet(inverse)[1], rel=1e-12)
     assert problem.pattern.factor(problem.pattern.add_diagonal(band, np.full(2 * mesh.size, -1e9))) is None
 
 
@@ -199,9 +204,8 @@ def test_smoothed_objective_equals_tramway(model, rgrad):
     assert operator.defined.all()
     form = delta0_penalty(mesh.centers, mesh.indptr, mesh.indices, mesh.areas)
     form = form if rgrad == "delta0" else gradient_penalty(operator, mesh.areas)
-    rank = cell_order(mesh.indptr, mesh.indices)
     profile = Profile(ours.groups, model)
-    problem = SmoothProblem(profile, 3.0 * form, lower_bounds(ours.groups, None), rank)
+    problem = SmoothProblem(profile, 3.0 * form, lower_bounds(ours.groups, None), order(mesh))
     x = np.random.default_rng(0).uniform(0.01, 0.1, size)
     tail = (ours.dt_mean, None, ours.index, ours.reverse, {"selection_angle": 0.9})
     if model == "D":

@@ -1,4 +1,4 @@
-"""Symmetric banded matrices: ordering, assembly, Cholesky, and the band of the inverse.
+"""Symmetric banded matrices: assembly, Cholesky, and the band of the inverse.
 
 The Hessians of coupled models link each cell with its neighbours and theirs. Numbered along
 the reverse Cuthill–McKee order they have a narrow band, so that LAPACK's banded Cholesky
@@ -7,40 +7,27 @@ factorization takes milliseconds, and tells whether the matrix is positive defin
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BandPattern", "cell_order"]
+__all__ = ["BandFactor", "BandPattern"]
 
 FloatArray = NDArray[Any]
 IntArray = NDArray[Any]
 
 
-def cell_order(indptr: IntArray, indices: IntArray) -> IntArray:
-    """Return the rank (m,) of each cell along the reverse Cuthill–McKee order of the graph."""
-    import scipy.sparse as sp
-    from scipy.sparse.csgraph import reverse_cuthill_mckee
-
-    m = len(indptr) - 1
-    ones = np.ones(len(indices), dtype=np.int8)
-    graph = sp.csr_array((ones, indices.astype(np.int32), indptr.astype(np.int32)), shape=(m, m))
-    rank = np.empty(m, dtype=np.intp)
-    rank[reverse_cuthill_mckee(graph, symmetric_mode=True)] = np.arange(m)
-    return rank
-
-
 class BandPattern:
-    """Positions of matrix entries within the lower band, found once for many assemblies.
+    """Positions of matrix entries within the lower band; see `pattern.Pattern`.
 
     Parameters
     ----------
     rank : (N,) int
         Position of each unknown along the band.
     rows, cols : (E,) int
-        Entries, in any order; several may fall on one position and add up. Both halves of
-        the symmetric matrix are given; the upper one is dropped.
+        Entries.
     """
 
     def __init__(self, rank: IntArray, rows: IntArray, cols: IntArray) -> None:
@@ -51,39 +38,59 @@ class BandPattern:
         self.width = int((r - c).max(initial=0)) + 1
         self._slots = c * self.width + (r - c)
 
-    def band(self, values: FloatArray) -> FloatArray:
-        """Assemble the lower band (width, N), in LAPACK's layout, from the entries' values (E,)."""
+    def assemble(self, values: FloatArray) -> FloatArray:
+        """Return the lower band (width, N), in LAPACK's layout, of the entries' values (E,)."""
         flat = np.bincount(self._slots, weights=values[self.lower], minlength=self.size * self.width)
         return flat.reshape(self.size, self.width).T
 
-    def add_diagonal(self, band: FloatArray, values: FloatArray) -> FloatArray:
+    def add_diagonal(self, matrix: FloatArray, values: FloatArray) -> FloatArray:
         """Return the band with `values` (N,), in the order of the unknowns, added to its diagonal."""
-        result = band.copy(order="F")
+        result = matrix.copy(order="F")
         result[0, self.rank] += values
         return result
 
-    def diagonal(self, band: FloatArray) -> FloatArray:
+    def diagonal(self, matrix: FloatArray) -> FloatArray:
         """Return the diagonal in the order of the unknowns."""
-        return band[0, self.rank]
+        return matrix[0, self.rank]
 
-    def factor(self, band: FloatArray) -> FloatArray | None:
+    def factor(self, matrix: FloatArray) -> BandFactor | None:
         """Return the banded Cholesky factor, or None if the matrix is not positive definite."""
         from scipy.linalg.lapack import dpbtrf
 
-        factor, info = dpbtrf(band, lower=1)
-        return factor if info == 0 else None
+        factor, info = dpbtrf(matrix, lower=1)
+        return BandFactor(self.rank, matrix, factor) if info == 0 else None
 
-    def solve(self, factor: FloatArray, right: FloatArray) -> FloatArray:
+
+@dataclass(frozen=True, eq=False)
+class BandFactor:
+    """The Cholesky factor of a banded matrix; see `pattern.Factor`.
+
+    Attributes
+    ----------
+    rank : (N,) int
+    band, lower : (width, N) float
+        The matrix and its factor.
+    """
+
+    rank: IntArray
+    band: FloatArray
+    lower: FloatArray
+
+    def solve(self, right: FloatArray) -> FloatArray:
         """Solve for one right-hand side (N,), given and returned in the order of the unknowns."""
         from scipy.linalg.lapack import dpbtrs
 
-        permuted = np.empty(self.size)
+        permuted = np.empty(len(self.rank))
         permuted[self.rank] = right
-        solution, _ = dpbtrs(factor, permuted, lower=1)
+        solution, _ = dpbtrs(self.lower, permuted, lower=1)
         return solution[self.rank]
 
-    def inverse_entries(self, band: FloatArray, rows: IntArray, cols: IntArray) -> FloatArray:
-        """Return entries of the inverse of a positive definite matrix, all within the band.
+    def logdet(self) -> float:
+        """Return the logarithm of the determinant."""
+        return 2 * float(np.log(self.lower[0]).sum())
+
+    def inverse_entries(self, rows: IntArray, cols: IntArray) -> FloatArray:
+        """Return entries of the inverse, all within the band.
 
         The matrix is taken as block tridiagonal; the blocks of its inverse next to the
         diagonal follow from a forward and a backward recursion [1]_, at the cost of a few
@@ -96,9 +103,10 @@ class BandPattern:
         """
         from scipy.linalg.lapack import dpotrf, dpotri
 
-        step = min(max(self.width, 48), self.size)
-        blocks = -(-self.size // step)
-        diagonal, below = _split(band, step, blocks)
+        width, size = self.band.shape
+        step = min(max(width, 48), size)
+        blocks = -(-size // step)
+        diagonal, below = _split(self.band, step, blocks)
         inverses = np.empty_like(diagonal)
         for k in range(blocks):
             pivot = diagonal[k]

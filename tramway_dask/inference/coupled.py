@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .banded import BandPattern
 from .gradient import Gradient
 from .likelihood import Groups, Terms, jeffreys
-from .newton import Optimum, minimize, regular
+from .newton import Optimum, minimize, regular_factor
+from .pattern import CellOrder, Factor, matrix_pattern
 from .uncoupled import Estimate, Profile, _root, estimate
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ __all__ = [
     "PotentialProblem",
     "SmoothProblem",
     "components",
+    "posterior_factor",
     "solve_potential",
     "solve_smooth",
 ]
@@ -74,19 +75,18 @@ class SmoothProblem:
         Quadratic form on D, prior weight included.
     bound : (m,) float
         Smallest diffusivities.
-    rank : (m,) int
-        See `cell_order`.
+    order : CellOrder
     """
 
-    def __init__(self, profile: Profile, penalty: sp.csr_array, bound: FloatArray, rank: IntArray) -> None:
+    def __init__(self, profile: Profile, penalty: sp.csr_array, bound: FloatArray, order: CellOrder) -> None:
         self.profile, self.penalty, self.bound = profile, penalty, bound
         self.cells = len(bound)
         self.infimum = profile.infimum
         self.pinned = np.zeros(self.cells)
         rows, cols, data = _entries(penalty)
         own = np.arange(self.cells)
-        self.pattern = BandPattern(rank, np.concatenate([own, rows]), np.concatenate([own, cols]))
-        self._fixed_part = self.pattern.band(np.concatenate([np.zeros(self.cells), 2 * data]))
+        self.pattern = matrix_pattern(order, 1, np.concatenate([own, rows]), np.concatenate([own, cols]))
+        self._fixed_part = self.pattern.assemble(np.concatenate([np.zeros(self.cells), 2 * data]))
 
     def value(self, x: FloatArray) -> float:
         """Return the objective at diffusivities x (m,)."""
@@ -99,7 +99,7 @@ class SmoothProblem:
         return float(at.value.sum() + x @ slope), at.d1 + 2 * slope, at
 
     def hessian(self, state: Any, *, exact: bool) -> FloatArray:
-        """Return the lower band of the Hessian."""
+        """Return the Hessian."""
         curvature = state.d2 if exact else np.maximum(state.d2, 0.25 * state.fisher)
         return self.pattern.add_diagonal(self._fixed_part, curvature)
 
@@ -117,9 +117,9 @@ def solve_smooth(problem: SmoothProblem, x0: FloatArray, **options: Any) -> tupl
     x = optimum.x
     own = estimate(problem.profile, x, optimum.at_bound, iterations=0, converged=True)
     _, _, state = problem.derivatives(x)
-    band, _ = _posterior_band(problem, state, optimum.at_bound)
+    _, factor, _ = posterior_factor(problem, state, optimum.at_bound)
     i = np.arange(problem.cells)
-    variance = problem.pattern.inverse_entries(band, i, i)
+    variance = np.full(len(i), np.nan) if factor is None else factor.inverse_entries(i, i)
     variance = np.where(optimum.at_bound, np.nan, variance)
     result = Estimate(
         x,
@@ -135,12 +135,29 @@ def solve_smooth(problem: SmoothProblem, x0: FloatArray, **options: Any) -> tupl
     return result, optimum
 
 
-def _posterior_band(problem: Any, state: Any, fixed: BoolArray) -> tuple[FloatArray, bool]:
-    for exact in (True, False):
-        band = regular(problem.pattern, problem.hessian(state, exact=exact), problem.pinned, fixed, _RIDGE)
-        if problem.pattern.factor(band) is not None:
-            return band, exact
-    return regular(problem.pattern, problem.hessian(state, exact=False), problem.pinned, fixed, 1e-6), False
+def posterior_factor(problem: Any, state: Any, fixed: BoolArray) -> tuple[FloatArray, Factor | None, bool]:
+    """Factorize the Hessian at the optimum, or a positive definite substitute.
+
+    Parameters
+    ----------
+    problem : SmoothProblem or PotentialProblem
+    state
+        What ``problem.derivatives`` returns last.
+    fixed : (m,) bool
+        Diffusivities at their bound; they get a variance of about 0.
+
+    Returns
+    -------
+    matrix, factor
+        The Hessian, with the potential pinned in one cell of each component, and its factor.
+    exact : bool
+        Whether it is the Hessian.
+    """
+    for exact, ridge in ((True, _RIDGE), (False, _RIDGE), (False, 1e-6)):
+        matrix, factor = regular_factor(problem, state, fixed, exact=exact, ridge=ridge)
+        if factor is not None:
+            break
+    return matrix, factor, exact
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +180,7 @@ class PotentialProblem:
         Smallest diffusivities.
     component : (m,) int
         Connected component of each cell: the potential has one free constant in each.
-    rank : (m,) int
-        See `cell_order`.
+    order : CellOrder
     jeffreys_prior : bool
     counted : (m,) bool, optional
         Cells whose likelihood counts. By default all: where a component of the gradient is
@@ -180,7 +196,7 @@ class PotentialProblem:
         potential_penalty: sp.csr_array | None,
         bound: FloatArray,
         component: IntArray,
-        rank: IntArray,
+        order: CellOrder,
         jeffreys_prior: bool = False,
         counted: BoolArray | None = None,
     ) -> None:
@@ -192,9 +208,9 @@ class PotentialProblem:
         self.infimum = np.zeros(m) if jeffreys_prior else -groups.noise / groups.dt_max
         self.pinned = np.zeros(2 * m)
         self.pinned[m + np.unique(component, return_index=True)[1]] = 1.0
-        self._set_pattern(rank)
+        self._set_pattern(order)
 
-    def _set_pattern(self, rank: IntArray) -> None:
+    def _set_pattern(self, order: CellOrder) -> None:
         import scipy.sparse as sp
 
         m, g = self.cells, self.gradient
@@ -207,7 +223,7 @@ class PotentialProblem:
         mixed_d, mixed_v = g.rows, m + g.indices
         rows = np.concatenate([own, mixed_d, mixed_v, m + g.indices[p], rd, m + rv])
         cols = np.concatenate([own, mixed_v, mixed_d, m + g.indices[q], cd, m + cv])
-        self.pattern = BandPattern(np.concatenate([2 * rank, 2 * rank + 1]), rows, cols)
+        self.pattern = matrix_pattern(order, 2, rows, cols)
         self._penalty_values = np.concatenate([2 * vd, 2 * vv])
         square = np.einsum("kp,kp->p", g.data, g.data)
         self._squares = sp.csr_array((square, g.indices, g.indptr), shape=(m, m)).T.tocsr()
@@ -264,7 +280,7 @@ class PotentialProblem:
         return float(np.sum(value)) + penalty, slope, _State(t, d2, force)
 
     def hessian(self, state: _State, *, exact: bool) -> FloatArray:
-        """Return the lower band of the Hessian, or of one made positive definite cell by cell."""
+        """Return the Hessian, or one made positive definite cell by cell."""
         t, d2, cross = state.terms, state.d2, state.terms.db
         if not exact:
             d2 = np.maximum(d2, 0.25 * t.fisher)
@@ -274,7 +290,7 @@ class PotentialProblem:
         g = self.gradient
         mixed = -np.einsum("pk,kp->p", cross[g.rows], g.data)
         second = self._pair_product * t.b2[self._pair_row]
-        return self.pattern.band(np.concatenate([d2, mixed, mixed, second, self._penalty_values]))
+        return self.pattern.assemble(np.concatenate([d2, mixed, mixed, second, self._penalty_values]))
 
     def curvature(self, state: _State) -> FloatArray:
         """Return the diagonal of the positive definite substitute of the Hessian."""
@@ -326,13 +342,13 @@ def solve_potential(problem: PotentialProblem, x0: FloatArray, **options: Any) -
     lowest = np.full(int(problem.component.max()) + 1, np.inf)
     np.minimum.at(lowest, problem.component, potential)
     _, _, state = problem.derivatives(optimum.x)
-    band, exact = _posterior_band(problem, state, fixed)
+    matrix, factor, exact = posterior_factor(problem, state, fixed)
     i = np.arange(2 * m)
     rows = np.concatenate([i, m + g.indices[problem._p]])
     cols = np.concatenate([i, m + g.indices[problem._q]])
-    entries = problem.pattern.inverse_entries(band, rows, cols)
+    entries = np.full(len(rows), np.nan) if factor is None else factor.inverse_entries(rows, cols)
     variance, pairs = entries[: 2 * m], entries[2 * m :]
-    inflation = variance * problem.pattern.diagonal(band)
+    inflation = variance * problem.pattern.diagonal(matrix)
     force_variance = np.stack(
         [
             np.bincount(problem._pair_row, weights=axis[problem._p] * axis[problem._q] * pairs, minlength=m)
@@ -342,8 +358,7 @@ def solve_potential(problem: PotentialProblem, x0: FloatArray, **options: Any) -
     )
     total = np.zeros(2 * m)
     total[m:] = 1.0
-    factor = problem.pattern.factor(band)
-    shared = problem.pattern.solve(factor, total)[m:] if factor is not None else np.full(m, np.nan)
+    shared = np.full(m, np.nan) if factor is None else factor.solve(total)[m:]
     size = np.bincount(problem.component)[problem.component]
     centred = variance[m:] - 2 * shared / size + _component_mean(problem.component, shared) / size
     raw = problem.curvature(state)[m:]

@@ -12,13 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..component import boolean, non_negative, optional, setting
-from .banded import cell_order
 from .base import Mapper
 from .coupled import SmoothProblem, solve_smooth
 from .inputs import Inputs, localization_precision
 from .likelihood import Groups, Model
 from .maps import AT_BOUND, Maps, error_column
 from .model import LOST, BaseModel, add_vector, report
+from .pattern import CellOrder
 from .potential import DV
 from .uncoupled import Estimate, Profile, lower_bounds, solve
 
@@ -91,7 +91,7 @@ class _Local(BaseModel):
         profile = Profile(groups, self._kind, jeffreys_prior=self.jeffreys_prior, amplitude=amplitude)
         penalty = self.diffusivity_prior * self._roughness(inputs, None)
         bound = lower_bounds(groups, self.min_diffusivity)
-        problem = SmoothProblem(profile, penalty, bound, cell_order(*inputs.neighbours))
+        problem = SmoothProblem(profile, penalty, bound, CellOrder(*inputs.neighbours, inputs.centers))
         result, o = solve_smooth(problem, self._first_diffusivity(groups), **self._options())
         return result, report(o.objective, o.gradient_norm, o.iterations, o.converged, o.message)
 

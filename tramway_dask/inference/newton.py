@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .banded import BandPattern
+from .pattern import Factor, Pattern
 
 __all__ = ["Optimum", "Problem", "minimize"]
 
@@ -29,7 +29,7 @@ class Problem(Protocol):
     """An objective of D (its first `cells` unknowns) and possibly more."""
 
     cells: int
-    pattern: BandPattern
+    pattern: Pattern
     bound: FloatArray
     infimum: FloatArray
     pinned: FloatArray
@@ -41,7 +41,7 @@ class Problem(Protocol):
         """Return the objective, its gradient, and what `hessian` needs."""
 
     def hessian(self, state: Any, *, exact: bool) -> FloatArray:
-        """Return the lower band of the Hessian, or of a positive definite substitute."""
+        """Return the Hessian, or a positive definite substitute, as `pattern` assembles it."""
 
     def curvature(self, state: Any) -> FloatArray:
         """Return the diagonal of the positive definite substitute."""
@@ -80,16 +80,24 @@ def _near_bound(problem: Problem, x: FloatArray) -> BoolArray:
 
 
 def regular(
-    pattern: BandPattern, band: FloatArray, pinned: FloatArray, fixed: BoolArray, ridge: float
+    pattern: Pattern, matrix: FloatArray, pinned: FloatArray, fixed: BoolArray, ridge: float
 ) -> FloatArray:
-    """Return the band with pinned gauges, fixed unknowns and a relative ridge on its diagonal."""
-    diagonal = pattern.diagonal(band)
+    """Return the matrix with pinned gauges, fixed unknowns and a relative ridge on its diagonal."""
+    diagonal = pattern.diagonal(matrix)
     typical = np.abs(diagonal).max(initial=0.0) or 1.0
     scale = np.where(diagonal > 1e-20 * typical, diagonal, typical)
     extra = scale * (ridge + pinned)
     extra[diagonal <= 1e-20 * typical] += typical
     extra[: len(fixed)] += np.where(fixed, _FIXED * scale[: len(fixed)], 0.0)
-    return pattern.add_diagonal(band, extra)
+    return pattern.add_diagonal(matrix, extra)
+
+
+def regular_factor(
+    problem: Problem, state: Any, fixed: BoolArray, *, exact: bool, ridge: float
+) -> tuple[FloatArray, Factor | None]:
+    """Return the regular Hessian, see `regular`, and its factor."""
+    matrix = regular(problem.pattern, problem.hessian(state, exact=exact), problem.pinned, fixed, ridge)
+    return matrix, problem.pattern.factor(matrix)
 
 
 def _direction(
@@ -98,10 +106,9 @@ def _direction(
     right = gradient.copy()
     right[: problem.cells][fixed] = 0.0
     for exact, ridge in ((True, damping), (False, damping), (False, 1e-6), (False, 1e-2), (False, 1.0)):
-        band = regular(problem.pattern, problem.hessian(state, exact=exact), problem.pinned, fixed, ridge)
-        factor = problem.pattern.factor(band)
+        _, factor = regular_factor(problem, state, fixed, exact=exact, ridge=ridge)
         if factor is not None:
-            step = -problem.pattern.solve(factor, right)
+            step = -factor.solve(right)
             if np.isfinite(step).all() and step @ right < 0:
                 step[: problem.cells][fixed] = 0.0
                 return step

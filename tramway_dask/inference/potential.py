@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from ..component import boolean, non_negative, one_of, optional, setting
 from ..errors import SpecificationError
-from .banded import cell_order
 from .coupled import PotentialEstimate, PotentialProblem, components, solve_potential
 from .gradient import time_penalty
 from .inputs import Inputs, localization_precision
 from .likelihood import Groups
 from .maps import AT_BOUND, Maps, error_column
 from .model import ROUGHNESS, BaseModel, add_vector, full, report, start_values
+from .pattern import CellOrder
 from .uncoupled import lower_bounds
 
 if TYPE_CHECKING:
@@ -135,13 +135,14 @@ class DV(_Potential):
         roughness = self._roughness(inputs, gradient) if mu or lam else None
         in_d, in_v = (_plus(None, w, roughness) for w in (mu, lam))
         space = inputs.neighbours
-        links, number = space, components(*space)[1]
+        links, number, places = space, components(*space)[1], inputs.centers
         mu_t, lam_t = self._time_weights(mu, lam)
         if mu_t or lam_t:
             indptr, indices, times = inputs.in_time()
             change = time_penalty(times, indptr, indices)
             in_d, in_v = _plus(in_d, mu_t, change), _plus(in_v, lam_t, change)
             links = _union(space, (indptr, indices))
+            places = np.column_stack([places, times])
             number = components(*links)[1] if lam_t else number
         return PotentialProblem(
             groups,
@@ -150,7 +151,7 @@ class DV(_Potential):
             potential_penalty=in_v,
             bound=lower_bounds(groups, self.min_diffusivity),
             component=number,
-            rank=cell_order(*links),
+            order=CellOrder(*links, places),
             jeffreys_prior=self.jeffreys_prior,
         )
 
