@@ -47,6 +47,41 @@ def test_the_fullest_goes_first_and_saves_its_neighbours(seed: int, threshold: i
     np.testing.assert_array_equal(_deleted(mesh, counts, threshold), one_by_one(mesh, counts, threshold))
 
 
+def lloyd(xy: np.ndarray, centers: np.ndarray, limit: int) -> np.ndarray:
+    """Move centers to the mean of their points, one by one."""
+    for _ in range(limit):
+        index = ((xy[:, None] - centers[None]) ** 2).sum(axis=2).argmin(axis=1)
+        moved = [xy[index == i].mean(axis=0) if (index == i).any() else c for i, c in enumerate(centers)]
+        if np.array_equal(moved, centers):
+            break
+        centers = np.array(moved)
+    return centers
+
+
+@pytest.mark.parametrize("update", [1, 2, 5, True])
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_centroids(update: int | bool, dimension: int) -> None:
+    points = cloud(4, 500, dimension)
+    mesh = tessellers.Squares(resolution=0.15 * dimension - 0.1).tessellate(points)
+    threshold = 8
+    expected = mesh
+    while True:
+        counts = np.bincount(expected.cell_index(points), minlength=len(expected))
+        if counts.min() >= threshold:
+            break
+        kept = expected.centers[~one_by_one(expected, counts, threshold)]
+        expected = Tessellation.from_centers(lloyd(points, kept, 999 if update is True else update), mesh.box)
+    assert len(expected) < len(mesh)
+    merged = ByTranslocationCount(threshold, update).post_process(mesh, points)
+    np.testing.assert_allclose(merged.centers, expected.centers, atol=1e-12)
+    index = merged.cell_index(points)
+    means = [points[index == i].mean(axis=0) for i in range(len(merged))]
+    if update is True or update == 1:
+        assert np.allclose(merged.centers, means, atol=1e-12) == (update is True)
+    unmoved = ByTranslocationCount(threshold).post_process(mesh, points)
+    assert {*map(tuple, unmoved.centers)} <= {*map(tuple, mesh.centers)}
+
+
 def test_three_dimensions() -> None:
     points = cloud(0, 2000, 3)
     mesh = tessellers.Squares(resolution=0.3, post_processing=ByTranslocationCount(15)).tessellate(points)

@@ -263,6 +263,8 @@ def canonical(value: Any) -> Any:
         return value.item()
     if isinstance(value, Component):
         return value.to_dict()
+    if not isinstance(value, type) and callable(getattr(value, "fingerprint", None)):
+        return {"object": type(value).__qualname__, "content": value.fingerprint()}
     if isinstance(value, Mapping):
         return {str(k): canonical(value[k]) for k in sorted(value, key=str)}
     if isinstance(value, np.ndarray) and value.size <= 64 and value.dtype.kind in "bif":

@@ -9,13 +9,17 @@ import numpy as np
 
 from ..component import Component, count, setting
 from ..errors import SegmentationError, SpecificationError
-from .tessellation import Tessellation, coordinates
+from .tessellation import Tessellation, coordinates, nearest
 
 __all__ = ["ByTranslocationCount"]
 
 
-def _iterations(name: str, value: Any) -> int:
-    return int(value) if isinstance(value, bool | np.bool_) else count(name, 0 if value is None else value)
+# Lloyd's iterations end by themselves, after a few dozen in practice
+MAX_ITERATIONS = 1000
+
+
+def _iterations(name: str, value: Any) -> int | bool:
+    return bool(value) if isinstance(value, bool | np.bool_) else count(name, 0 if value is None else value)
 
 
 @dataclass(eq=False, repr=False)
@@ -30,7 +34,8 @@ class ByTranslocationCount(Component):
     count_threshold : int
         Least number of translocations nearest to the center of a cell.
     update_centroids : bool or int
-        Whether (how many times) centers are moved to the mean of their translocations after a round.
+        Whether centers are moved to the mean of their translocations after a round, again and again
+        until no translocation changes cell (True), or this many times at most.
 
     Examples
     --------
@@ -42,7 +47,7 @@ class ByTranslocationCount(Component):
     """
 
     count_threshold: int | None = setting(None, check=lambda name, n: None if n is None else count(name, n))
-    update_centroids: int = setting(0, check=_iterations)
+    update_centroids: int | bool = setting(False, check=_iterations)
 
     def post_process(self, tessellation: Tessellation, points: Any) -> Tessellation:
         """Return the tessellation without the cells below the threshold.
@@ -75,8 +80,9 @@ class ByTranslocationCount(Component):
                     f"there are {len(xy)} translocations; lower the threshold or enlarge the region"
                 )
             tessellation = Tessellation.from_centers(tessellation.centers[~deleted], tessellation.box)
-            for _ in range(self.update_centroids):
-                tessellation = _centred(tessellation, xy)
+            if self.update_centroids:
+                limit = MAX_ITERATIONS if self.update_centroids is True else self.update_centroids
+                tessellation = _centred(tessellation, xy, limit)
 
 
 def _deleted(tessellation: Tessellation, counts: np.ndarray, threshold: int) -> np.ndarray:
@@ -98,12 +104,16 @@ def _deleted(tessellation: Tessellation, counts: np.ndarray, threshold: int) -> 
     return chosen
 
 
-def _centred(tessellation: Tessellation, xy: np.ndarray) -> Tessellation:
-    """Move each center to the mean of its points."""
-    index, size = tessellation.cell_index(xy), tessellation.number_of_cells
-    counts = np.bincount(index, minlength=size)
-    full = counts > 0
-    centers = tessellation.centers.copy()
-    for axis in range(tessellation.dimension):
-        centers[full, axis] = np.bincount(index, weights=xy[:, axis], minlength=size)[full] / counts[full]
+def _centred(tessellation: Tessellation, xy: np.ndarray, limit: int) -> Tessellation:
+    """Move each center to the mean of its points, until these stay or `limit` times."""
+    centers, size = tessellation.centers.copy(), tessellation.number_of_cells
+    index = tessellation.cell_index(xy)
+    for _ in range(limit):
+        counts = np.bincount(index, minlength=size)
+        full = counts > 0
+        for axis, values in enumerate(xy.T):
+            centers[full, axis] = np.bincount(index, weights=values, minlength=size)[full] / counts[full]
+        before, index = index, nearest(xy, centers)
+        if np.array_equal(index, before):
+            break
     return Tessellation.from_centers(centers, tessellation.box)

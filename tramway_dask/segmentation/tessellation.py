@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from ..component import fingerprint
 from ..errors import SegmentationError
+from .locating import Locator, RegularLattice, locator_from, nearest
 from .voronoi import Cells, clipped_voronoi, pairs_to_adjacency
 
 if TYPE_CHECKING:
@@ -17,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["RegularLattice", "Tessellation", "coordinates", "nearest"]
 
 SPACE = ("x", "y", "z")
+FORMAT = 1
 
 
 def coordinates(points: Any) -> np.ndarray:
@@ -37,98 +44,14 @@ def coordinates(points: Any) -> np.ndarray:
     return np.asarray(points, dtype=float)
 
 
-def nearest(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Return for each point the index of the nearest center; the lowest one if several are.
-
-    Parameters
-    ----------
-    points : ndarray (N, d)
-    centers : ndarray (m, d)
-
-    Returns
-    -------
-    ndarray (N,) of intp
-    """
-    from scipy.spatial import cKDTree
-
-    size = len(centers)
-    if size == 1 or not len(points):
-        return np.zeros(len(points), np.intp)
-    tree = cKDTree(centers)
-    index = np.empty(len(points), np.intp)
-    todo, k = np.arange(len(points)), 2
-    while len(todo):
-        k = min(k, size)
-        distance, found = tree.query(points[todo], k=k)
-        tied = distance <= distance[:, :1]
-        index[todo] = np.where(tied, found, size).min(axis=1)
-        if k == size:
-            break
-        todo, k = todo[tied[:, -1]], 4 * k
-    return index
-
-
-@dataclass(frozen=True, eq=False)
-class RegularLattice:
-    """Centers on rectangular lattices, where the nearest one is found by rounding.
-
-    Attributes
-    ----------
-    origins : ndarray (l, d), µm
-        First center of each of l lattices, in the rotated frame.
-    steps : ndarray (d,), µm
-    counts : ndarray (l, d) of int
-        Centers along each axis.
-    strides : ndarray (l, d) of int, starts : ndarray (l,) of int
-        A center at position ``k`` of lattice ``l`` has the index ``starts[l] + strides[l] @ k``.
-    pivot : ndarray (d,), µm
-    rotation : ndarray (d, d)
-        The frame's coordinates are ``(points - pivot) @ rotation``.
-    """
-
-    origins: np.ndarray
-    steps: np.ndarray
-    counts: np.ndarray
-    strides: np.ndarray
-    starts: np.ndarray
-    pivot: np.ndarray
-    rotation: np.ndarray
-
-    def nearest(self, points: np.ndarray) -> np.ndarray:
-        """Return the index of the nearest center; the lowest one if several are as near."""
-        local = points - self.pivot
-        if not np.array_equal(self.rotation, np.eye(len(self.pivot))):
-            local = local @ self.rotation
-        index = np.empty(0, np.intp)
-        best = np.empty(0)
-        for origin, count, stride, start in zip(
-            self.origins, self.counts, self.strides, self.starts, strict=True
-        ):
-            number = np.full(len(points), start, np.intp)
-            squared = np.zeros(len(points))
-            for axis, step in enumerate(self.steps):
-                place = (local[:, axis] - origin[axis]) / step
-                # half-way belongs to the lower center
-                rounded = np.clip(np.ceil(place - 0.5), 0, count[axis] - 1)
-                squared += ((place - rounded) * step) ** 2
-                number += stride[axis] * rounded.astype(np.intp)
-            if not len(best):
-                index, best = number, squared
-                continue
-            # as good but for rounding errors is a tie
-            apart = squared - best
-            near = np.abs(apart) <= 1e-13 * self.steps.max() ** 2
-            index = np.where(near, np.minimum(index, number), np.where(apart < 0, number, index))
-            best = np.minimum(best, squared)
-        return index
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Tessellation:
     """Division of space into cells.
 
-    A point belongs to the cell whose center is nearest; areas and outlines are
-    those of the cells clipped to `box`.
+    A point belongs to the cell whose center is nearest (unless `lattice` says otherwise);
+    areas and outlines are those of the cells clipped to `box`.
+
+    It never changes: what edits it returns another one.
 
     Attributes
     ----------
@@ -143,8 +66,8 @@ class Tessellation:
         Outlines of the cells, counter-clockwise, one after the other; empty in 3-D.
     polygon_offsets : ndarray (m + 1,) of intp
         Cell i has ``vertices[polygon_offsets[i]:polygon_offsets[i + 1]]``.
-    lattice : RegularLattice, optional
-        If the centers are regular: how to find the nearest one fast.
+    lattice : Locator, optional
+        How to find the cell of a point, faster than by the nearest center or otherwise.
     """
 
     centers: np.ndarray
@@ -153,7 +76,7 @@ class Tessellation:
     box: np.ndarray
     vertices: np.ndarray = field(default_factory=lambda: np.empty((0, 2)))
     polygon_offsets: np.ndarray | None = None
-    lattice: RegularLattice | None = None
+    lattice: Locator | None = None
 
     def __post_init__(self) -> None:
         if self.polygon_offsets is None:
@@ -167,7 +90,7 @@ class Tessellation:
         cells: Cells,
         *,
         pairs: np.ndarray | None = None,
-        lattice: RegularLattice | None = None,
+        lattice: Locator | None = None,
     ) -> Tessellation:
         """Build a tessellation from the geometry of its cells.
 
@@ -179,7 +102,7 @@ class Tessellation:
         pairs : ndarray (p, 2) of int, optional
             Neighbours, if they are not the cells that share a face within the box.
             Cells that do not reach into the box lose theirs.
-        lattice : RegularLattice, optional
+        lattice : Locator, optional
         """
         pairs = cells.pairs if pairs is None else pairs[(cells.areas[pairs] > 0).all(axis=1)]
         adjacency = pairs_to_adjacency(pairs, len(centers))
@@ -279,6 +202,147 @@ class Tessellation:
         """Return the outline of `cell`, ndarray (k, 2), counter-clockwise, not closed."""
         assert self.polygon_offsets is not None
         return self.vertices[self.polygon_offsets[cell] : self.polygon_offsets[cell + 1]]
+
+    def set_adjacency(self, i: Any, j: Any, label: Any = True) -> Tessellation:
+        """Return the tessellation with cells linked, or no longer linked.
+
+        Parameters
+        ----------
+        i, j : int or array_like of int
+            Cells; cell ``i[k]`` and cell ``j[k]`` if there are several.
+        label : bool or number
+            Whether they are neighbours; numbers above 0 mean that they are, as in TRamWAy.
+
+        Raises
+        ------
+        SegmentationError
+            If there is no such cell, or a cell would be its own neighbour.
+        """
+        first, second = np.broadcast_arrays(self._cells(i), self._cells(j))
+        if (first == second).any():
+            raise SegmentationError(f"cell {first[first == second][0]} cannot be its own neighbour")
+        changed = np.sort(np.column_stack([first, second]), axis=1)
+        pairs, size = self.pairs, self.number_of_cells
+        touched = np.isin(pairs @ [size, 1], changed @ [size, 1])
+        pairs = np.concatenate([pairs[~touched], changed]) if label > 0 else pairs[~touched]
+        return replace(self, adjacency=pairs_to_adjacency(pairs, size))
+
+    def delete_cells(self, cells: Any) -> Tessellation:
+        """Return the tessellation without some cells, whose place is taken by their neighbours.
+
+        Links between the other cells stay as they are; cells that did not touch and now do are
+        linked. The other cells are numbered anew, in the same order.
+
+        Parameters
+        ----------
+        cells : int, array_like of int, or of bool (m,)
+
+        Raises
+        ------
+        SegmentationError
+            If there is no such cell, none would be left, or the cells are not those of the nearest
+            center.
+        """
+        if self.lattice is not None and not self.lattice.by_center:
+            raise SegmentationError(
+                f"cells of kind {self.lattice.kind!r} cannot be deleted: points would not go to the nearest center"
+            )
+        kept = np.ones(self.number_of_cells, bool)
+        kept[self._cells(cells)] = False
+        if not kept.any():
+            raise SegmentationError("all cells would be deleted")
+        number = np.cumsum(kept) - 1
+        mesh = Tessellation.from_centers(self.centers[kept], self.box)
+        size = mesh.number_of_cells
+
+        def coded(pairs: np.ndarray) -> np.ndarray:
+            return number[pairs[kept[pairs].all(axis=1)]] @ [size, 1]
+
+        touching = mesh.pairs @ [size, 1]
+        new = np.setdiff1d(touching, coded(clipped_voronoi(self.centers, self.box).pairs))
+        codes = np.union1d(coded(self.pairs), new)
+        return replace(mesh, adjacency=pairs_to_adjacency(np.column_stack(np.divmod(codes, size)), size))
+
+    def freeze(self) -> Tessellation:
+        """Return the tessellation: it holds nothing that only its growth needed."""
+        return self
+
+    def _cells(self, cells: Any) -> np.ndarray:
+        """Return cells given by number or by a mask as numbers, checked."""
+        given, size = np.atleast_1d(np.asarray(cells)), self.number_of_cells
+        if given.dtype == bool and given.shape == (size,):
+            return np.flatnonzero(given)
+        if not given.size:
+            return given.astype(np.intp)
+        if given.dtype.kind not in "iu" or given.ndim != 1 or given.min() < 0 or given.max() >= size:
+            raise SegmentationError(f"expected numbers of cells from 0 to {size - 1}, got {cells!r}")
+        return given.astype(np.intp)
+
+    @property
+    def locator(self) -> dict[str, Any] | None:
+        """How to find the cell of a point, as plain values; None if by the nearest center."""
+        return None if self.lattice is None or self.lattice.by_center else self.lattice.to_dict()
+
+    def fingerprint(self) -> str:
+        """Return a digest of the cells: centers, links, areas, box."""
+        about = {"centers": self.centers, "pairs": self.pairs, "areas": self.areas, "box": self.box}
+        return fingerprint({**about, "locator": self.locator})
+
+    def save(self, path: str | Path) -> None:
+        """Write the tessellation to a file, from which `load` reads it back bit for bit.
+
+        Parameters
+        ----------
+        path : path
+            An ``.npz`` file of numpy arrays, readable without this package.
+        """
+        about = {"format": FORMAT, "type": "Tessellation", "locator": self.locator}
+        sink = io.BytesIO()
+        np.savez_compressed(
+            sink,
+            about=np.array(json.dumps(about)),
+            centers=self.centers,
+            pairs=self.pairs,
+            areas=self.areas,
+            box=self.box,
+            vertices=self.vertices,
+            polygon_offsets=self.polygon_offsets,  # type: ignore[arg-type]
+        )
+        path = Path(path).expanduser()
+        aside = path.with_name(f".{path.name}.part")
+        aside.write_bytes(sink.getvalue())
+        aside.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Tessellation:
+        """Read a tessellation that `save` has written.
+
+        Raises
+        ------
+        SegmentationError
+            If the file cannot be read, or does not hold a tessellation.
+        """
+        path = Path(path).expanduser()
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+                about = json.loads(str(stored["about"]))
+                arrays = {name: stored[name] for name in stored.files if name != "about"}
+            if about["type"] != "Tessellation" or about["format"] > FORMAT:
+                raise ValueError(f"it holds a {about['type']} in format {about['format']}")
+            centers, state = arrays["centers"], about["locator"]
+            return cls(
+                centers,
+                pairs_to_adjacency(arrays["pairs"], len(centers)),
+                arrays["areas"],
+                arrays["box"],
+                arrays["vertices"],
+                arrays["polygon_offsets"],
+                None if state is None else locator_from(state),
+            )
+        except FileNotFoundError:
+            raise SegmentationError(f"no file of a tessellation {path}") from None
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise SegmentationError(f"{path} is no file of a tessellation: {error}") from error
 
     def __len__(self) -> int:
         return self.number_of_cells
