@@ -18,6 +18,9 @@ __all__ = ["CellOrder", "Factor", "Pattern", "matrix_pattern"]
 FloatArray = NDArray[Any]
 IntArray = NDArray[Any]
 
+# operations beyond which a tree of nested dissection beats the band, by measurement
+_BANDED = 2e7
+
 
 class Factor(Protocol):
     """The Cholesky factor of a positive definite matrix; unknowns are numbered as in the matrix."""
@@ -100,4 +103,9 @@ def matrix_pattern(order: CellOrder, fields: int, rows: IntArray, cols: IntArray
     from .banded import BandPattern
 
     rank = np.concatenate([fields * order.rank + k for k in range(fields)])
-    return BandPattern(rank, rows, cols)
+    width = int(np.abs(rank[rows] - rank[cols]).max(initial=0)) + 1
+    if len(rank) * width**2 <= _BANDED:
+        return BandPattern(rank, rows, cols)
+    from .multifrontal import TreePattern
+
+    return TreePattern(np.tile(order.places, (fields, 1)), rows, cols)
