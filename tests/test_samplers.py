@@ -8,8 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tramway_dask.errors import SpecificationError
-from tramway_dask.segmentation import Hexagons, Knn, SlidingWindow, Squares, VoronoiSampler, sampler, segment
+from tramway_dask.errors import SegmentationError, SpecificationError
+from tramway_dask.segmentation import (
+    Hexagons,
+    Knn,
+    SlidingWindow,
+    SphericalSampler,
+    Squares,
+    TimeKnn,
+    VoronoiSampler,
+    sampler,
+    segment,
+)
 
 
 def table(seed, size=400, dimension=2, decimals=None):
@@ -90,7 +100,7 @@ def tied(xy, centers):
     return (squared[:, 1] - squared[:, 0] < 1e-12).any()
 
 
-def tramway_sets(df, knn, centers_from, floor=0):
+def tramway_sets(df, knn, centers_from, floor=0, kind="Knn", window=None):
     from tramway.analyzer import RWAnalyzer, tessellers
     from tramway.analyzer import sampler as samplers
 
@@ -98,11 +108,13 @@ def tramway_sets(df, knn, centers_from, floor=0):
     analyzer.spt_data.from_dataframe(df)
     analyzer.tesseller = getattr(tessellers, type(centers_from).__name__)
     analyzer.tesseller.resolution = centers_from.resolution
-    analyzer.sampler = samplers.Knn(knn)
+    analyzer.sampler = getattr(samplers, kind)(knn)
+    if window is not None:
+        analyzer.time.from_sliding_window(*window)
     analyzer.sampler.min_location_count = floor
     partition = analyzer.sampler.sample(df)
     index = partition.cell_index
-    size = len(partition.tessellation.cell_centers)
+    size = partition.number_of_cells
     found = [set() for _ in range(size)]
     if isinstance(index, np.ndarray):
         index = (np.flatnonzero(index >= 0), index[index >= 0])
@@ -120,6 +132,147 @@ def test_knn_as_in_tramway(cells, knn, floor):
     df = table(7, 1200)
     expected = tramway_sets(df, knn, cells, floor)
     partition = Knn(knn, min_location_count=floor).sample(df, cells)
+    assert [members(partition, i) for i in range(len(expected))] == expected
+
+
+def parts(df, partition):
+    """Yield each segment's rows and the number of its first cell."""
+    size = partition.tessellation.spatial_mesh.number_of_cells
+    if partition.segments is None:
+        yield np.arange(len(df)), (-np.inf, np.inf), 0
+    for k, (start, stop) in enumerate([] if partition.segments is None else partition.segments):
+        yield np.flatnonzero((df["t"] >= start) & (df["t"] < stop)), (start, stop), k * size
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.sampled_from([5, 150]),
+    dimension=st.sampled_from([2, 3]),
+    radii=st.sampled_from([0.3, (0.1, 0.2), (0.2, None), (None, 0.15), lambda i: 0.05 * (i % 4 + 1)]),
+    floor=st.sampled_from([0, 6]),
+    windows=st.booleans(),
+)
+def test_balls(seed, size, dimension, radii, floor, windows):
+    df = table(seed, size, dimension)
+    cells = Squares(resolution=0.3).tessellate(df, box=[[0.0] * dimension, [1.0] * dimension])
+    chosen = SphericalSampler(radii, min_location_count=floor)
+    partition = segment(df, tesseller=cells, sampler=chosen, time=SlidingWindow(4, 2) if windows else None)
+    xy = df[list("xyz"[:dimension])].to_numpy()
+    apart = np.sqrt(((xy[:, None] - cells.centers[None]) ** 2).sum(axis=2))
+    own = apart.argmin(axis=1)
+    for rows, _, first in parts(df, partition):
+        for c in range(len(cells)):
+            both = radii(c) if callable(radii) else radii
+            low, high = both if isinstance(both, tuple) else (both, both)
+            mine = rows[own[rows] == c]
+            expected = set(mine[apart[mine, c] <= (np.inf if high is None else high)].tolist())
+            expected |= set(rows[apart[rows, c] <= (-1 if low is None else low)].tolist())
+            if len(mine) < floor or (floor and not len(mine)):
+                expected = set()
+            assert members(partition, first + c) == expected
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_balls_as_in_tramway():
+    df = table(7, 600)
+    cells = Hexagons(resolution=0.13)
+    # TRamWAy compares distances with the square of a single radius
+    expected = tramway_sets(df, 0.1**0.5, cells, kind="SphericalSampler")
+    partition = SphericalSampler(0.1).sample(df, cells)
+    assert [members(partition, i) for i in range(len(expected))] == expected
+    expected = tramway_sets(df, (None, 0.05), cells, kind="SphericalSampler")
+    partition = sampler.from_spheres((None, 0.05)).sample(df, cells)
+    assert [members(partition, i) for i in range(len(expected))] == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.sampled_from([5, 150]),
+    dimension=st.sampled_from([2, 3]),
+    bounds=st.sampled_from([7, (5, 9), (None, 3), (40, 50), lambda i, k: (2 + i % 3, 3 + i % 3 + k)]),
+    floor=st.sampled_from([0, 3]),
+    window=st.sampled_from([(4, 2), (1.5, 2.5), (2, 2)]),
+)
+def test_nearest_in_time(seed, size, dimension, bounds, floor, window):
+    df = table(seed, size, dimension)
+    cells = Squares(resolution=0.4).tessellate(df, box=[[0.0] * dimension, [1.0] * dimension])
+    chosen = TimeKnn(bounds, min_location_count=floor)
+    partition = segment(df, tesseller=cells, sampler=chosen, time=SlidingWindow(*window))
+    own, t = cells.cell_index(df), df["t"].to_numpy()
+    for k, (rows, times, first) in enumerate(parts(df, partition)):
+        for c in range(len(cells)):
+            both = bounds(c, k) if callable(bounds) else bounds
+            low, high = both if isinstance(both, tuple) else (both, None)
+            mine = rows[own[rows] == c]
+            every = np.flatnonzero(own == c)
+            ranked = every[np.argsort(np.abs(t[every] - np.mean(times)))]
+            expected = set(mine.tolist())
+            if len(mine) < floor or (floor and not len(mine)):
+                expected = set()
+            elif high is not None and len(mine) > high:
+                expected = set(ranked[:high].tolist())
+            elif low is not None and len(mine) < low:
+                expected = set(ranked[:low].tolist())
+            assert members(partition, first + c) == expected
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("least", "floor"), [(8, 0), (25, 0), (12, 3)])
+def test_nearest_in_time_as_in_tramway(least, floor):
+    df = table(8, 400)
+    cells = Hexagons(resolution=0.3)
+    expected = tramway_sets(df, least, cells, floor, "TimeKnn", (3.0, 1.5))
+    chosen = TimeKnn(least, min_location_count=floor)
+    partition = segment(df, tesseller=cells, sampler=chosen, time=SlidingWindow(3, 1.5))
+    assert [members(partition, i) for i in range(len(expected))] == expected
+
+
+def test_equal_times_go_to_the_earlier_and_lower_row():
+    df = table(1, 12)
+    df["t"] = [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    cells = Squares(resolution=2)
+    cells = cells.tessellate(df, box=[[-2, -2], [2, 2]])
+    assert len(cells) == 1
+    counts = {m: TimeKnn(m) for m in (3, 4, 5)}
+    rows = {
+        m: segment(df, tesseller=cells, sampler=s, time=SlidingWindow(1, 2, start_time=2)).rows(0).tolist()
+        for m, s in counts.items()
+    }
+    # the first segment is [2, 3); its middle 2.5 is as far from 2 as from 3, from 1 as from 4
+    assert rows == {3: [4, 5, 6], 4: [4, 5, 6, 7], 5: [3, 4, 5, 6, 7]}
+
+
+def test_nearest_in_time_needs_segments():
+    with pytest.raises(SegmentationError, match="TimeKnn looks farther in time .* needs time segments"):
+        segment(table(1), tesseller=Squares(resolution=0.3), sampler=TimeKnn(5))
+
+
+def test_a_function_of_the_cell_gives_the_bounds():
+    df = table(6, 900)
+    cells = Hexagons(resolution=0.2).tessellate(df)
+    for window in (None, SlidingWindow(5)):
+        same = segment(df, tesseller=cells, sampler=Knn((8, 20)), time=window)
+        given_by_cell = segment(df, tesseller=cells, sampler=Knn(lambda i: (8, 20)), time=window)
+        np.testing.assert_array_equal(same.indices, given_by_cell.indices)
+        np.testing.assert_array_equal(same.indptr, given_by_cell.indptr)
+    some = segment(df, tesseller=cells, sampler=Knn(lambda i: None if i % 2 else (5 * i + 1, None)))
+    voronoi = segment(df, tesseller=cells)
+    expected = [max(n, 0 if i % 2 else 5 * i + 1) for i, n in enumerate(voronoi.location_count)]
+    assert some.location_count.tolist() == expected
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_functions_as_in_tramway():
+    df = table(7, 1200)
+    cells = Squares(resolution=0.11)
+
+    def most(i):
+        return None, 3 + i % 5
+
+    expected = tramway_sets(df, most, cells)
+    partition = Knn(most).sample(df, cells)
     assert [members(partition, i) for i in range(len(expected))] == expected
 
 
@@ -169,11 +322,60 @@ def test_knn_parameters():
         lambda: Knn((9, 5)),
         lambda: Knn(0),
         lambda: Knn(3, min_nn=2),
-        lambda: Knn(len),
+        lambda: Knn("many"),
         lambda: Knn((1, 2, 3)),
     ):
         with pytest.raises(SpecificationError):
             bad()
+
+
+def test_parameters_of_balls_and_times():
+    ball = SphericalSampler(0.2)
+    assert ball == SphericalSampler((0.2, 0.2)) == SphericalSampler(min_radius=0.2, max_radius=0.2)
+    assert ball.radius == 0.2 and repr(ball) == "SphericalSampler(min_radius=0.2, max_radius=0.2)"
+    ball.radius = (0.1, None)
+    assert (ball.min_radius, ball.max_radius, ball.radius) == (0.1, None, (0.1, None))
+
+    def near(i):
+        return 0.1
+
+    def far(i):
+        return 0.2
+
+    ball.radius = near
+    assert ball.radius is near and ball.min_radius is None
+    assert ball.to_dict()["bounds"]["function"].endswith("near")
+    assert ball == SphericalSampler(near) != SphericalSampler(far)
+    ball.radius = 0.2
+    assert ball == SphericalSampler(0.2)
+    assert TimeKnn((3, 5)) == sampler.from_nearest_time_neighbors((3, 5)) != Knn((3, 5))
+    assert TimeKnn((3, 5)).replace(max_nn=7).knn == (3, 7)
+    assert pickle.loads(pickle.dumps(TimeKnn((3, 5), min_location_count=2))).min_location_count == 2
+
+
+@pytest.mark.parametrize(
+    ("bad", "match"),
+    [
+        (lambda: SphericalSampler(-1), "min_radius: expected a number above 0"),
+        (lambda: SphericalSampler((0.2, 0.1)), "min_radius 0.2 is above max_radius 0.1"),
+        (lambda: SphericalSampler(0.2, max_radius=0.3), "either `radius` or `min_radius` and `max_radius`"),
+        (lambda: SphericalSampler("small"), "expected a number"),
+        (lambda: TimeKnn((9, 5)), "min_nn 9 is above max_nn 5"),
+        (lambda: TimeKnn(2.5), "whole number"),
+        (lambda: Knn(min_nn=2, bounds=len), "either the function `bounds`, or numbers"),
+        (lambda: sampled(SphericalSampler()), "radius is not set"),
+        (lambda: sampled(Knn(lambda i: (9, 5))), "cell 0: min_nn 9 is above max_nn 5"),
+        (lambda: sampled(Knn(lambda i: -i)), "bounds of cell 0: expected a whole number above 0"),
+        (lambda: sampled(SphericalSampler(lambda i: "a")), "bounds of cell 0"),
+    ],
+)
+def test_bounds_that_cannot_be(bad, match):
+    with pytest.raises(SpecificationError, match=match):
+        bad()
+
+
+def sampled(chosen):
+    return chosen.sample(table(0), Squares(resolution=0.3))
 
 
 def test_sample_takes_trajectories_and_needs_cells():

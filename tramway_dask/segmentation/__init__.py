@@ -8,7 +8,7 @@ from __future__ import annotations
 from . import sampler, tesseller, tessellers, time
 from .lattice import TimeLattice
 from .partition import Partition
-from .sampler import Knn, VoronoiSampler
+from .sampler import Knn, SphericalSampler, TimeKnn, VoronoiSampler
 from .segmenting import segment
 from .tessellation import Tessellation
 from .tesseller import TessellerPlugin
@@ -21,10 +21,12 @@ __all__ = [
     "Knn",
     "Partition",
     "SlidingWindow",
+    "SphericalSampler",
     "Squares",
     "Tessellation",
     "Tesseller",
     "TessellerPlugin",
+    "TimeKnn",
     "TimeLattice",
     "VoronoiSampler",
     "sampler",

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..component import Component, count, setting
-from ..errors import SpecificationError
+from ..errors import SegmentationError, SpecificationError
 from .assignment import assign
+from .bounds import Bounded, function_of_cell, limit, radius_of_cell
 from .calibration import Tesseller
 from .lattice import TimeLattice
 from .partition import Partition
 from .segmenting import sample, segment
 from .tessellation import Tessellation, coordinates
 from .time import Time
+from .timewise import assign_in_time
 
-__all__ = ["BaseSampler", "Knn", "VoronoiSampler", "from_nearest_neighbors", "from_voronoi"]
+__all__ = [
+    "BaseSampler",
+    "Knn",
+    "SphericalSampler",
+    "TimeKnn",
+    "VoronoiSampler",
+    "from_nearest_neighbors",
+    "from_nearest_time_neighbors",
+    "from_spheres",
+    "from_voronoi",
+]
 
 
 @dataclass(eq=False, repr=False)
@@ -49,18 +62,14 @@ class BaseSampler(Component):
             Rows of cell i are ``indices[indptr[i]:indptr[i + 1]]``.
         """
         times = points["t"].to_numpy() if "t" in points.columns else None
-        least, most = self._bounds()
+        limits = self._limits(lattice)
         return assign(
-            coordinates(points),
-            times,
-            lattice,
-            min_location_count=self.min_location_count,
-            min_nn=least,
-            max_nn=most,
+            coordinates(points), times, lattice, min_location_count=self.min_location_count, **limits
         )
 
-    def _bounds(self) -> tuple[int | None, int | None]:
-        return None, None
+    def _limits(self, lattice: Tessellation | TimeLattice) -> dict[str, Any]:
+        """Return the bounds, for all cells or each of them, that `assign` takes."""
+        return {}
 
     def from_voronoi(self) -> Component:
         """Let a `VoronoiSampler` take the place of this one in the analyzer, and return it."""
@@ -69,6 +78,14 @@ class BaseSampler(Component):
     def from_nearest_neighbors(self, knn: Any) -> Component:
         """Let a `Knn` take the place of this one in the analyzer, and return it."""
         return self.become(Knn(knn))
+
+    def from_spheres(self, radius: Any) -> Component:
+        """Let a `SphericalSampler` take the place of this one in the analyzer, and return it."""
+        return self.become(SphericalSampler(radius))
+
+    def from_nearest_time_neighbors(self, knn: Any) -> Component:
+        """Let a `TimeKnn` take the place of this one in the analyzer, and return it."""
+        return self.become(TimeKnn(knn))
 
     def sample(self, df: Any, segmentation: Any = None) -> Partition:
         """Assign translocations to cells.
@@ -116,21 +133,8 @@ class VoronoiSampler(BaseSampler):
     """
 
 
-def _limit(name: str, value: Any) -> int | None:
-    if value is None:
-        return None
-    if callable(value):
-        raise SpecificationError(
-            f"{name}: bounds that depend on the cell are not supported; give one number for all cells"
-        )
-    number = count(name, value)
-    if number < 1:
-        raise SpecificationError(f"{name}: expected a whole number above 0, got {value!r}")
-    return number
-
-
 @dataclass(eq=False, repr=False, init=False)
-class Knn(BaseSampler):
+class Knn(Bounded, BaseSampler):
     """Nearest-center assignment, corrected so that cells hold neither too few nor too many.
 
     Cells with fewer than `min_nn` translocations (empty ones too, unless
@@ -141,9 +145,12 @@ class Knn(BaseSampler):
 
     Parameters
     ----------
-    knn : int or (int, int)
-        `min_nn`, or the pair (`min_nn`, `max_nn`); either may be None.
+    knn : int, (int, int) or function
+        `min_nn`, or the pair (`min_nn`, `max_nn`); either may be None. Or a function of the
+        index of the (spatial) cell that returns one of these.
     min_nn, max_nn : int, optional
+    bounds : function, optional
+        As for `knn`.
     min_location_count : int
 
     Examples
@@ -154,8 +161,11 @@ class Knn(BaseSampler):
     (50, 100)
     """
 
-    min_nn: int | None = setting(None, check=_limit)
-    max_nn: int | None = setting(None, check=_limit)
+    _names = ("min_nn", "max_nn", "knn")
+
+    min_nn: int | None = setting(None, check=limit)
+    max_nn: int | None = setting(None, check=limit)
+    bounds: Callable[[int], Any] | None = setting(None, check=function_of_cell)
 
     def __init__(
         self,
@@ -163,35 +173,155 @@ class Knn(BaseSampler):
         *,
         min_nn: int | None = None,
         max_nn: int | None = None,
+        bounds: Callable[[int], Any] | None = None,
         min_location_count: int = 0,
     ) -> None:
-        self.min_location_count = min_location_count
-        self.min_nn = min_nn
-        self.max_nn = max_nn
-        if knn is not None:
-            if min_nn is not None or max_nn is not None:
-                raise SpecificationError("Knn: give either `knn` or `min_nn` and `max_nn`, not both")
-            self.knn = knn
-        self._bounds()
+        self._start(knn, min_nn, max_nn, bounds, min_location_count)
 
     @property
-    def knn(self) -> int | tuple[int | None, int | None] | None:
-        """`min_nn`, or the pair (`min_nn`, `max_nn`)."""
-        return self.min_nn if self.max_nn is None else (self.min_nn, self.max_nn)
+    def knn(self) -> Any:
+        """`min_nn`, or the pair (`min_nn`, `max_nn`), or the function that gives them."""
+        return self._get()
 
     @knn.setter
     def knn(self, value: Any) -> None:
-        if isinstance(value, tuple | list):
-            if len(value) != 2:
-                raise SpecificationError(f"Knn.knn: expected a number or a pair (min, max), got {value!r}")
-            self.min_nn, self.max_nn = value
-        else:
-            self.min_nn, self.max_nn = value, None
+        self._set(value)
 
-    def _bounds(self) -> tuple[int | None, int | None]:
-        if self.min_nn is not None and self.max_nn is not None and self.min_nn > self.max_nn:
-            raise SpecificationError(f"Knn: min_nn {self.min_nn} is above max_nn {self.max_nn}")
-        return self.min_nn, self.max_nn
+
+@dataclass(eq=False, repr=False, init=False)
+class TimeKnn(Bounded, BaseSampler):
+    """Nearest-center assignment within windows, corrected by looking farther in time.
+
+    Of the translocations of a spatial cell, a segment with fewer than `min_nn` gets in
+    addition those nearest in time to the middle of the segment, up to `min_nn` (or all that
+    there are); a segment with more than `max_nn` keeps the nearest ones. So segments may
+    share translocations. Empty ones take part, unless `min_location_count` is set.
+
+    Parameters
+    ----------
+    knn : int, (int, int) or function
+        `min_nn`, or the pair (`min_nn`, `max_nn`); either may be None. Or a function
+        ``function(i, k)`` of the spatial cell and the segment that returns one of these.
+    min_nn, max_nn : int, optional
+    bounds : function, optional
+        As for `knn`.
+    min_location_count : int
+
+    Notes
+    -----
+    Time windows are needed: ``a.time = time.SlidingWindow(duration)``.
+    """
+
+    _names = ("min_nn", "max_nn", "knn")
+
+    min_nn: int | None = setting(None, check=limit)
+    max_nn: int | None = setting(None, check=limit)
+    bounds: Callable[[int, int], Any] | None = setting(None, check=function_of_cell)
+
+    def __init__(
+        self,
+        knn: Any = None,
+        *,
+        min_nn: int | None = None,
+        max_nn: int | None = None,
+        bounds: Callable[[int, int], Any] | None = None,
+        min_location_count: int = 0,
+    ) -> None:
+        self._start(knn, min_nn, max_nn, bounds, min_location_count)
+
+    @property
+    def knn(self) -> Any:
+        """`min_nn`, or the pair (`min_nn`, `max_nn`), or the function that gives them."""
+        return self._get()
+
+    @knn.setter
+    def knn(self, value: Any) -> None:
+        self._set(value)
+
+    def assign(self, points: Any, lattice: Tessellation | TimeLattice) -> tuple[np.ndarray, np.ndarray]:
+        """Return the assignment of translocations to cells; see `BaseSampler.assign`.
+
+        Raises
+        ------
+        SegmentationError
+            Without time segments.
+        """
+        if not isinstance(lattice, TimeLattice):
+            raise SegmentationError(
+                "TimeKnn looks farther in time where translocations are few: it needs time segments, as in "
+                "`a.time = time.SlidingWindow(duration)`; without them, use Knn"
+            )
+        size, segments = lattice.spatial_mesh.number_of_cells, lattice.number_of_segments
+        limits = self._of_cells(((i, k) for k in range(segments) for i in range(size)), 0)
+        return assign_in_time(
+            coordinates(points),
+            points["t"].to_numpy(),
+            lattice,
+            min_location_count=self.min_location_count,
+            **limits,
+        )
+
+
+@dataclass(eq=False, repr=False, init=False)
+class SphericalSampler(Bounded, BaseSampler):
+    """Translocations that start near the center of a cell.
+
+    Each cell holds all translocations up to `min_radius` from its center, and those for
+    which it is the nearest cell up to `max_radius`. So cells may overlap. With time windows
+    this is done within each segment.
+
+    Parameters
+    ----------
+    radius : float, (float, float) or function, µm
+        Both bounds at once: cells are balls of this radius. Or the pair
+        (`min_radius`, `max_radius`); either may be None. Or a function of the index of the
+        (spatial) cell that returns one of these.
+    min_radius, max_radius : float, µm, optional
+    bounds : function, optional
+        As for `radius`.
+    min_location_count : int
+        Cells with fewer translocations nearest to their center than this, and empty ones,
+        stay empty.
+
+    Notes
+    -----
+    TRamWAy 0.7 compares the distance with the square of a single radius, and with a pair
+    drops what lies between the two radii.
+    """
+
+    _names = ("min_radius", "max_radius", "radius")
+    _single = (True, True)
+    _absent = np.nan
+
+    min_radius: float | None = setting(None, check=radius_of_cell)
+    max_radius: float | None = setting(None, check=radius_of_cell)
+    bounds: Callable[[int], Any] | None = setting(None, check=function_of_cell)
+
+    def __init__(
+        self,
+        radius: Any = None,
+        *,
+        min_radius: float | None = None,
+        max_radius: float | None = None,
+        bounds: Callable[[int], Any] | None = None,
+        min_location_count: int = 0,
+    ) -> None:
+        self._start(radius, min_radius, max_radius, bounds, min_location_count)
+
+    @property
+    def radius(self) -> Any:
+        """The radius, or the pair (`min_radius`, `max_radius`), or the function that gives them."""
+        return self._get()
+
+    @radius.setter
+    def radius(self, value: Any) -> None:
+        self._set(value)
+
+    def _limits(self, lattice: Tessellation | TimeLattice) -> dict[str, Any]:
+        limits = super()._limits(lattice)
+        if not limits:
+            raise SpecificationError("SphericalSampler.radius is not set: give it in µm")
+        return limits
 
 
 def from_voronoi() -> VoronoiSampler:
@@ -204,7 +334,29 @@ def from_nearest_neighbors(knn: Any) -> Knn:
 
     Parameters
     ----------
-    knn : int or (int, int)
+    knn : int, (int, int) or function
         Least number, or least and largest number, of translocations per cell.
     """
     return Knn(knn)
+
+
+def from_nearest_time_neighbors(knn: Any) -> TimeKnn:
+    """Return a `TimeKnn` sampler.
+
+    Parameters
+    ----------
+    knn : int, (int, int) or function
+        Least number, or least and largest number, of translocations per cell and segment.
+    """
+    return TimeKnn(knn)
+
+
+def from_spheres(radius: Any) -> SphericalSampler:
+    """Return a `SphericalSampler`.
+
+    Parameters
+    ----------
+    radius : float, (float, float) or function, µm
+        Radius, or least and largest radius.
+    """
+    return SphericalSampler(radius)
