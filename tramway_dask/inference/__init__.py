@@ -9,15 +9,18 @@ from __future__ import annotations
 from .cells import Cell, Cells
 from .mapper import FunctionMapper, MapperPlugin, from_callable, from_plugin
 from .maps import Maps
-from .models import DD, DF, DV, D, Density
+from .models import DD, DF, DV, SNR, BayesFactor, D, DConjugatePrior, Density
 
 __all__ = [
     "Cell",
     "Cells",
     "D",
+    "DConjugatePrior",
     "DD",
     "DF",
     "DV",
+    "SNR",
+    "BayesFactor",
     "Density",
     "FunctionMapper",
     "MapperPlugin",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from ..component import Component
 from .maps import Maps
@@ -12,7 +12,15 @@ __all__ = ["Mapper"]
 
 
 class Mapper(Component):
-    """Base class of the models and of mappers made of functions."""
+    """Base class of the models and of mappers made of functions.
+
+    Attributes
+    ----------
+    takes_maps : bool
+        Whether `infer` also takes the maps of another mapper.
+    """
+
+    takes_maps: ClassVar[bool] = False
 
     def infer(self, partition: Any, *, sigma: float | None = None) -> Maps:
         """Infer maps from a partition.

@@ -29,6 +29,7 @@ __all__ = [
     "delta1_penalty",
     "grad1",
     "gradient_penalty",
+    "insert_diagonal",
     "restrict",
     "time_penalty",
 ]
@@ -151,9 +152,10 @@ def _sides(
     return _Sides(rows, offset, (below, above), (counts[0], counts[1]), (means[0], means[1]))
 
 
-def _insert_diagonal(
+def insert_diagonal(
     indptr: IntArray, indices: IntArray, off: FloatArray, diagonal: FloatArray
 ) -> tuple[IntArray, IntArray, FloatArray]:
+    """Add the cell itself to each row of a pattern: the new pattern, and values (d, nnz) on it."""
     m = len(indptr) - 1
     pattern = indptr + np.arange(m + 1)
     at_diagonal = pattern[1:] - 1
@@ -199,7 +201,7 @@ def grad1(
     off = (
         below * (low / np.maximum(n_below, 1))[:, s.rows] + above * (high / np.maximum(n_above, 1))[:, s.rows]
     )
-    pattern, columns, data = _insert_diagonal(indptr, indices, off, -(low + high))
+    pattern, columns, data = insert_diagonal(indptr, indices, off, -(low + high))
     return Gradient(pattern, columns, data, has_below | has_above)
 
 
@@ -241,10 +243,17 @@ def delta0_penalty(
     areas: FloatArray,
     *,
     rows: BoolArray | None = None,
+    mean: bool = True,
 ) -> sp.csr_array:
     """Return Q with XᵀQX = Σ_i A_i/|N_i| Σ_{j in N_i} ((X_j − X_i)/d_ij)².
 
-    Parameters are those of `grad1` and `gradient_penalty`.
+    Other parameters are those of `grad1` and `gradient_penalty`.
+
+    Parameters
+    ----------
+    mean : bool
+        Whether to divide by the number of neighbours |N_i|; TRamWAy's
+        ``delta0_without_scaling`` does not.
     """
     m = len(centers)
     count = np.diff(indptr)
@@ -253,7 +262,8 @@ def delta0_penalty(
     squared = np.einsum("ek,ek->e", gap, gap)
     weight = _weights(areas) if rows is None else _weights(areas) * rows
     with np.errstate(divide="ignore"):
-        edge = np.where(squared > 0, (weight / np.maximum(count, 1))[i] / squared, 0.0)
+        weight = weight / np.maximum(count, 1) if mean else weight
+        edge = np.where(squared > 0, weight[i] / squared, 0.0)
     return _laplacian(i, indices, edge, m)
 
 
@@ -273,7 +283,7 @@ def delta1_penalty(
         with np.errstate(divide="ignore", invalid="ignore"):
             slope = np.where(count > 0, 1 / mean, 0.0)
         off = side * (slope / np.maximum(count, 1))[:, s.rows]
-        one = Gradient(*_insert_diagonal(indptr, indices, off, -slope), count > 0)
+        one = Gradient(*insert_diagonal(indptr, indices, off, -slope), count > 0)
         term = gradient_penalty(one, areas)
         total = term if total is None else total + term
     return total

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ..errors import InferenceError, LocalizationPrecisionWarning
 from .gradient import restrict
+from .maps import Maps
 from .statistics import CellStatistics, cell_statistics
 
-__all__ = ["DEFAULT_SIGMA", "Inputs", "localization_precision", "space_columns"]
+__all__ = ["DEFAULT_SIGMA", "Inputs", "known_precision", "localization_precision", "space_columns"]
 
 IntArray = NDArray[Any]
 FloatArray = NDArray[Any]
@@ -42,10 +43,7 @@ def space_columns(points: pd.DataFrame) -> list[str]:
 
 def localization_precision(sigma: float | None, partition: Any, owner: Any) -> float:
     """Return σ in µm: the argument, else the partition's, else the analyzer's, else 0.03 with a warning."""
-    if sigma is None:
-        sigma = (getattr(partition, "param", None) or {}).get("localization_precision")
-    if sigma is None and owner is not None:
-        sigma = getattr(getattr(owner, "spt_data", None), "localization_precision", None)
+    sigma = known_precision(sigma, partition, owner)
     if sigma is None:
         warnings.warn(
             f"the localization precision is unknown: {DEFAULT_SIGMA} µm is assumed; "
@@ -54,6 +52,17 @@ def localization_precision(sigma: float | None, partition: Any, owner: Any) -> f
             stacklevel=3,
         )
         return DEFAULT_SIGMA
+    return sigma
+
+
+def known_precision(sigma: float | None, partition: Any, owner: Any) -> float | None:
+    """Return σ in µm: the argument, else the partition's, else the analyzer's, else None."""
+    if sigma is None:
+        sigma = (getattr(partition, "param", None) or {}).get("localization_precision")
+    if sigma is None and owner is not None:
+        sigma = getattr(getattr(owner, "spt_data", None), "localization_precision", None)
+    if sigma is None:
+        return None
     sigma = float(sigma)
     if not (np.isfinite(sigma) and sigma >= 0):
         raise InferenceError(f"sigma: expected a localization precision in µm, 0 or above, got {sigma!r}")
@@ -83,13 +92,20 @@ class Inputs:
 
     @classmethod
     def of(cls, partition: Any) -> Inputs:
-        """Gather the arrays.
+        """Gather the arrays; of maps, those of their partition.
 
         Raises
         ------
         InferenceError
             If no cell holds a translocation, or the translocations are not usable.
         """
+        if isinstance(partition, Maps):
+            if partition.parent is None:
+                raise InferenceError(
+                    "these maps do not know their partition; set `maps.parent = partition`, "
+                    "or take the maps from the analysis tree"
+                )
+            partition = partition.parent
         points = partition.points
         columns = space_columns(points)
         dr = points[[f"d{c}" for c in columns]].to_numpy(dtype=float)
@@ -120,7 +136,20 @@ class Inputs:
 
     def connected(self) -> Inputs:
         """Return the cells that have a non-empty neighbour."""
-        keep = np.flatnonzero(np.diff(self.neighbours[0]))
+        return self._keep(np.flatnonzero(np.diff(self.neighbours[0])))
+
+    def only(self, cells: IntArray) -> Inputs:
+        """Return some of the cells, by global number, ascending."""
+        keep = np.searchsorted(self.cells, cells)
+        found = self.cells[np.minimum(keep, len(self.cells) - 1)] == cells
+        if not found.all() or np.any(np.diff(keep) <= 0):
+            strange = cells[~found][:3].tolist()
+            raise InferenceError(
+                f"cells {strange or cells[:3].tolist()} of the maps are empty, or out of order"
+            )
+        return self._keep(keep)
+
+    def _keep(self, keep: IntArray) -> Inputs:
         if len(keep) == len(self.cells):
             return self
         return Inputs(

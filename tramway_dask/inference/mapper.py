@@ -18,12 +18,19 @@ from .cells import Cells
 from .inputs import localization_precision
 from .maps import Maps
 from .model import LOST
-from .models import DD, DF, DV, D, Density
+from .models import DD, DF, DV, SNR, BayesFactor, D, DConjugatePrior, Density
 
 __all__ = ["FunctionMapper", "MapperPlugin", "from_callable", "from_plugin", "plugins"]
 
 _FAMILIES: Mapping[str, type[Component]] = {"d": D, "dd": DD, "ddrift": DD, "df": DF}
 _PREFIXES = ("", "standard.", "smooth.", "regularized.", "unsmooth.", "degraded.")
+_OTHERS: Mapping[str, type[Component]] = {
+    "bayes_factor": BayesFactor,
+    "d.conj_prior": DConjugatePrior,
+    "d.snr": SNR,
+    "density": Density,
+    "snr": SNR,
+}
 _POTENTIAL: Mapping[str, str] = {
     "dv": "original",
     "naive": "original",
@@ -34,7 +41,7 @@ _POTENTIAL: Mapping[str, str] = {
 
 def plugins() -> list[str]:
     """Return the names that `from_plugin` knows."""
-    return sorted([p + name for p in _PREFIXES for name in _FAMILIES] + [*_POTENTIAL, "density"])
+    return sorted([p + name for p in _PREFIXES for name in _FAMILIES] + [*_POTENTIAL, *_OTHERS])
 
 
 def from_plugin(plugin: str | Callable[..., Any], **setup: Any) -> Any:
@@ -57,8 +64,8 @@ def from_plugin(plugin: str | Callable[..., Any], **setup: Any) -> Any:
         return from_callable(plugin, **setup)
     if plugin not in plugins():
         raise SpecificationError(f"unknown mapper {plugin!r}; {suggest(plugin, plugins())}")
-    if plugin == "density":
-        model: Component = Density()
+    if plugin in _OTHERS:
+        model: Component = _OTHERS[plugin]()
     elif plugin in _POTENTIAL:
         model = DV(_POTENTIAL[plugin])
     else:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ..component import boolean, count, non_negative, one_of, optional, positive, setting
 from ..errors import SpecificationError
-from .base import Mapper
-from .gradient import Gradient, delta0_penalty, delta1_penalty, grad1, gradient_penalty
+from .gradient import Gradient, delta0_penalty, delta1_penalty, gradient_penalty
 from .inputs import Inputs
 from .likelihood import Groups
 from .maps import Maps, error_column
+from .spatial import Spatial
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -50,6 +50,7 @@ ROUGHNESS = {
     "delta": "delta0",
     "delta0": "delta0",
     "delta1": "delta1",
+    "delta0_without_scaling": "delta0_without_scaling",
 }
 
 
@@ -74,7 +75,7 @@ def start_values(name: str, value: Any) -> float | FloatArray | None:
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class BaseModel(Mapper):
+class BaseModel(Spatial):
     """Parameters common to D, DD, DF and DV; see `D`."""
 
     diffusivity_prior: float | None = setting(None, check=optional(non_negative))
@@ -85,9 +86,6 @@ class BaseModel(Mapper):
     gtol: float | None = setting(None, check=optional(positive))
     max_runtime: float | None = setting(None, check=optional(positive))
     rgrad: str | None = setting(None, check=one_of(*ROUGHNESS))
-    grad: str | None = setting(None, check=one_of(None, "grad1"))
-    grad_selection_angle: float | None = setting(None, check=optional(positive))
-    grad_epsilon: float | None = setting(None, check=optional(non_negative))
     D0: Any = setting(None, check=start_values)
     export_centers: bool = setting(False, check=boolean)
     verbose: bool = setting(False, check=lambda name, value: boolean(name, bool(value)))
@@ -101,15 +99,6 @@ class BaseModel(Mapper):
         return self._mode
 
     @property
-    def epsilon(self) -> float | None:
-        """Alias of `grad_epsilon`, µm."""
-        return self.grad_epsilon
-
-    @epsilon.setter
-    def epsilon(self, value: float | None) -> None:
-        self.grad_epsilon = value
-
-    @property
     def tol(self) -> float | None:
         """Alias of `ftol`."""
         return self.ftol
@@ -121,17 +110,11 @@ class BaseModel(Mapper):
     def _roughness_kind(self) -> str:
         return ROUGHNESS[self.rgrad] or "grad"
 
-    def _gradient(self, inputs: Inputs) -> Gradient:
-        return grad1(inputs.centers, *inputs.neighbours, **self._cone())
-
-    def _cone(self) -> dict[str, Any]:
-        angle = 0.9 if self.grad_selection_angle is None else self.grad_selection_angle
-        return {"selection_angle": angle, "epsilon": self.grad_epsilon}
-
     def _roughness(self, inputs: Inputs, gradient: Gradient | None) -> sp.csr_array:
         kind = self._roughness_kind()
-        if kind == "delta0":
-            return delta0_penalty(inputs.centers, *inputs.neighbours, inputs.areas)
+        if kind.startswith("delta0"):
+            mean = kind == "delta0"
+            return delta0_penalty(inputs.centers, *inputs.neighbours, inputs.areas, mean=mean)
         if kind == "delta1":
             return delta1_penalty(inputs.centers, *inputs.neighbours, inputs.areas, **self._cone())
         return gradient_penalty(self._gradient(inputs) if gradient is None else gradient, inputs.areas)

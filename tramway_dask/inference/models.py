@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from ..component import boolean, non_negative, optional, setting
 from .base import Mapper
+from .bayes_factor import BayesFactor
+from .conjugate import DConjugatePrior
 from .coupled import SmoothProblem, solve_smooth
 from .inputs import Inputs, localization_precision
 from .likelihood import Groups, Model
@@ -20,9 +22,11 @@ from .maps import AT_BOUND, Maps, error_column
 from .model import LOST, BaseModel, add_vector, report
 from .pattern import CellOrder
 from .potential import DV
+from .signal import Signal, signal_columns, spurious_columns
+from .spatial import finish
 from .uncoupled import Estimate, Profile, lower_bounds, solve
 
-__all__ = ["DD", "DF", "DV", "D", "Density"]
+__all__ = ["DD", "DF", "DV", "SNR", "BayesFactor", "D", "DConjugatePrior", "Density"]
 
 FloatArray = NDArray[Any]
 
@@ -168,6 +172,40 @@ class DF(_Local):
 
     def _amplitude_prior(self) -> float | None:
         return self.force_prior
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SNR(D):
+    """Diffusivity as of `D`, and the signal-to-noise ratios that `BayesFactor` needs.
+
+    Adds the columns ``n``, ``V_prior``, ``V`` (µm²), ``zeta_total`` and ``zeta_spurious`` of
+    `DConjugatePrior`. Given maps with a diffusivity, these are extended instead. All time steps
+    must be equal.
+    """
+
+    takes_maps: ClassVar[bool] = True
+    _mode: ClassVar[str] = "snr"
+
+    def infer(self, partition: Any, *, sigma: float | None = None) -> Maps:
+        """Infer the maps of a partition, or extend maps; see `D.infer`."""
+        began = time.perf_counter()
+        if isinstance(partition, Maps):
+            maps = partition
+            maps["diffusivity"]  # says what there is, if there is none
+        else:
+            maps = super().infer(partition, sigma=sigma)
+        inputs = Inputs.of(maps).only(maps.table.index.to_numpy())
+        signal = Signal.of(inputs)
+        diffusivity = maps.table["diffusivity"].to_numpy(dtype=float)
+        error = np.zeros_like(diffusivity)
+        if error_column("diffusivity") in maps.table:
+            error = maps.table[error_column("diffusivity")].to_numpy(dtype=float)
+        columns = signal_columns(signal) | spurious_columns(
+            signal, self._gradient(inputs), diffusivity, error
+        )
+        table = maps.table.drop(columns=list(columns), errors="ignore")
+        columns = {str(c): table[c].to_numpy() for c in table.columns} | columns
+        return finish(inputs, columns, dict(maps.attrs), self._mode, maps.sigma, began)
 
 
 @dataclass(eq=False, repr=False)

@@ -163,7 +163,8 @@ def build_graph(
                 for i, group in enumerate(given["upstream"])
             ]
         if reach.store is None and stored is not None:
-            given["upstream"] += _from_store(batch, stored)
+            # samplings first: the maps below them may come from earlier stages
+            given["upstream"] = _from_store(batch, stored) + given["upstream"]
         regions = [u.regions[0] for u in batch.units] if batch.by_region else list(batch.units[0].regions)
         task = delayed(run_task)(
             specification,
@@ -237,15 +238,26 @@ def _travelling(source: Any, reach: Reach) -> Any:
 
 
 def _from_store(batch: Batch, store: Store) -> list[list[UnitResult]]:
-    """Return the stored samplings that the units of a batch read."""
+    """Return the stored samplings, and maps, that the units of a batch read."""
     results = []
     for unit in batch.units:
-        if batch.stage.needs is None or any(u.status == "to do" for u in unit.upstream):
+        if batch.stage.needs is None:
             continue
         task = unit.task
         folder = folder_of(batch.stage.needs(task.region), task.region)
-        record = store.record(folder, None, task.region, task.source)
-        payload = Payload({"id": "stored"}, [record]).to_bytes()
+        todo = [u for u in unit.upstream if u.status == "to do"]
+        if any(not u.stage.is_preset for u in todo):
+            continue
+        made = {output[:3] for u in todo for output in u.task.outputs}
+        labels = [None] if batch.stage.input_label is None else [None, str(batch.stage.input_label)]
+        records = [
+            store.record(folder, label, task.region, task.source)
+            for label in labels
+            if (folder, label, task.region) not in made
+        ]
+        if not records:
+            continue
+        payload = Payload({"id": "stored"}, records).to_bytes()
         results.append(UnitResult(task, payloads={task.source: payload}))
     return [results] if results else []
 

@@ -330,9 +330,13 @@ def _unit(
         parameters["earlier"] = [u.task.key for u in plan.before(probe) if plan.together(u, i)]
     else:
         parameters["discard_static"] = getattr(stage.function, "discard_static", None)
+    if getattr(stage.function, "mapper", None) is not None:
+        parameters["mapper"] = canonical(stage.function.mapper)  # type: ignore[attr-defined]
     if stage.needs is not None and failure is None:
         try:
-            parameters["sampling"] = _sampling_key(plan, i, place, stage, region)
+            parameters["sampling"] = _key_of_input(plan, i, place, stage, region, None)
+            if stage.input_label is not None:
+                parameters["maps"] = _key_of_input(plan, i, place, stage, region, str(stage.input_label))
         except PipelineError as error:
             failure = Failure.of(error)
     outputs: list[tuple[str, str | None, str, str]] = []
@@ -365,12 +369,12 @@ def _unit(
     return PlannedUnit(task, stage, source, regions, failure=failure)
 
 
-def _sampling_key(plan: Plan, i: int, place: _Place, stage: Stage, region: str) -> str:
-    """Return the key of the sampling that a stage reads."""
+def _key_of_input(plan: Plan, i: int, place: _Place, stage: Stage, region: str, map_label: str | None) -> str:
+    """Return the key of the sampling, or of the maps, that a stage reads."""
     assert stage.needs is not None
     source = place.source.name
     label = stage.needs(region)
-    wanted = (folder_of(label, region), None, region)
+    wanted = (folder_of(label, region), map_label, region)
     planned = plan.key_of(source, wanted)
     if planned is not None:
         return planned
@@ -383,10 +387,11 @@ def _sampling_key(plan: Plan, i: int, place: _Place, stage: Stage, region: str) 
         return found[0]
     if unknown or plan.blocks[i]:  # a stage of the user's may commit it
         return fingerprint(list(unknown.values()))
+    what = f"sampling {label!r}" if map_label is None else f"maps {map_label!r} of sampling {label!r}"
     raise PipelineError(
-        f"source {place.source.name!r}, region {region or FULL_REGION!r}: stage {stage.name!r} needs the sampling "
-        f"{label!r}, which no earlier stage makes and {place.store.folder} does not hold; "
-        "add stages.tessellate() before it"
+        f"source {place.source.name!r}, region {region or FULL_REGION!r}: stage {stage.name!r} needs the {what}, "
+        f"which no earlier stage makes and {place.store.folder} does not hold; "
+        f"add stages.{'tessellate' if map_label is None else 'infer'}() before it"
     )
 
 
@@ -432,7 +437,7 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
             if path or (name in before and name in now):
                 yield from _differences(before.get(name), now.get(name), f"{path}.{name}" if path else name)
     elif before != now:
-        if path in ("data", "sampling", "earlier") or path.endswith(".code"):
+        if path in ("data", "sampling", "maps", "earlier") or path.endswith(".code"):
             yield f"{path} changed"
         else:
             yield f"{path}: {before!r} → {now!r}"

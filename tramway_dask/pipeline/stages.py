@@ -7,11 +7,14 @@ What it commits to the analysis trees is the result of the unit.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import DataError, PipelineError, SpecificationError, StoreError, suggest
+from ..inference.base import Mapper
+from ..inference.mapper import from_plugin
 from ..results.store import RESERVED
 from ..roi.regions import chosen
 from ..spt_data.analyses import Label
@@ -76,6 +79,8 @@ class Stage:
         None if only the stage knows.
     needs : callable, optional
         ``needs(region label)`` names the sampling that the stage reads; None if it reads none.
+    input_label : str or int, optional
+        Label of the maps, below that sampling, that the stage reads.
     inert : bool
         The stage has nothing to do here.
     overwrite : bool
@@ -92,6 +97,7 @@ class Stage:
     components: tuple[str, ...] = ("tesseller", "sampler", "time", "mapper")
     outputs: Callable[[str], list[tuple[Label, Label | None]]] | None = None
     needs: Callable[[str], Label] | None = None
+    input_label: Label | None = None
     inert: bool = False
     overwrite: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -194,12 +200,22 @@ class _Infer:
     map_label: Label | None
     sampling_label: Any
     filters: _Filters
+    input_label: Label | None = None
+    mapper: Any = None
 
     def __call__(self, analyzer: Any) -> None:
+        mapper = analyzer.mapper if self.mapper is None else copy.copy(self.mapper).bind(analyzer)
+        if self.input_label is not None and not mapper.takes_maps:
+            raise SpecificationError(
+                f"stages.infer: input_label={self.input_label!r}, but {type(mapper).__name__} is inferred from "
+                "translocations alone; leave input_label out"
+            )
         for region in self.filters.regions(analyzer):
             with region.autosaving():
-                sampling = region.get_sampling(self.sampling_label)
-                analyzer.mapper.infer(sampling).commit_as_analysis(self.map_label)
+                given = region.get_sampling(self.sampling_label)
+                if self.input_label is not None:
+                    given = given.get_child(self.input_label)
+                mapper.infer(given).commit_as_analysis(self.map_label)
 
     def outputs(self, region: str) -> list[tuple[Label, Label | None]]:
         return [(self.needs(region), self.map_label)]
@@ -283,6 +299,8 @@ def infer(
     overwrite: bool = False,
     single_path: bool = False,
     spt_data: Any = True,
+    input_label: Label | None = None,
+    mapper: Any = None,
     **filters: Any,
 ) -> Stage:
     """Return the stage that infers maps from the sampling of each region.
@@ -298,16 +316,29 @@ def infer(
         As in `tessellate`.
     single_path, spt_data
         Accepted; every artefact is stored once and alone anyway.
+    input_label : str or int, optional
+        Infer from the maps of this label, made by an earlier stage from the same sampling, such as
+        Bayes factors from signal-to-noise ratios. The new maps are stored beside them.
+    mapper : model, name or function, optional
+        Model of this stage, as for the attribute `mapper` of the analyzer; default: that of the
+        analyzer when the pipeline runs.
     """
     _check_label("infer", map_label)
-    work = _Infer(map_label, sampling_label, _filters("infer", roi_expected, filters))
+    _check_label("infer", input_label)
+    if isinstance(mapper, type):
+        mapper = mapper()
+    elif mapper is not None and not isinstance(mapper, Mapper):
+        mapper = from_plugin(mapper)
+    filtered = _filters("infer", roi_expected, filters)
+    work = _Infer(map_label, sampling_label, filtered, input_label, mapper)
     return Stage(
         work,
         "infer",
         "roi",
-        components=("mapper",),
+        components=("mapper",) if mapper is None else (),
         outputs=work.outputs,
         needs=work.needs,
+        input_label=input_label,
         overwrite=overwrite,
     )
 

@@ -22,8 +22,23 @@ UNITS = {
     "potential": r"$k_\mathrm{B}T$",
     "force": r"$k_\mathrm{B}T$ µm$^{-1}$",
     "drift": r"µm s$^{-1}$",
+    "ci low": r"µm$^{2}$ s$^{-1}$",
+    "ci high": r"µm$^{2}$ s$^{-1}$",
+    "V": r"µm$^{2}$",
+    "V_prior": r"µm$^{2}$",
+    "volume": r"µm$^{3}$",
+}
+# what short names of variables without unit stand for
+LABELS = {
+    "lg_B": r"$\log_{10}$ Bayes factor of a force",
+    "group_lg_B": r"$\log_{10}$ Bayes factor of the group",
+    "group_forces": "force in the group (1: yes, -1: no)",
+    "min_n": "translocations needed for certainty",
+    "zeta_total": "signal-to-noise ratio, total force",
+    "zeta_spurious": "signal-to-noise ratio, spurious force",
 }
 COUNTS = ("n", "density")
+SIGNED = ("force", "drift", "lg_B", "group_lg_B", "group_forces", "zeta_total", "zeta_spurious")
 MAPS = {"potential": "cividis", "n": "cividis", "density": "cividis"}
 
 
@@ -97,6 +112,8 @@ def with_unit(name: str, dimension: int = 2, prefix: str = "") -> str:
         return "translocations per cell"
     if name == "density":
         return rf"translocations (µm$^{{-{dimension}}}$)"
+    if _feature(name) in LABELS:
+        return prefix + name.replace(_feature(name), LABELS[_feature(name)], 1)
     unit = UNITS.get(name, UNITS.get(_feature(name), ""))
     return f"{prefix}{name} ({unit})" if unit else f"{prefix}{name}"
 
@@ -148,12 +165,16 @@ def quantity(
     values = values[:, 0]
     finite = values[np.isfinite(values)]
     mixed = len(finite) > 0 and finite.min() < 0 < finite.max() and name not in ("diffusivity", "potential")
-    signed = mixed or _feature(name) in ("force", "drift")
+    signed = mixed or _feature(name) in SIGNED
+    if name == "force":  # that of Bayes factors, 1, 0 or -1: the vector has no column of its own
+        return Quantity(name, values, "force (1: yes, -1: no)", True)
     return Quantity(name, values, _label(name, mosaic, vector, errors), signed)
 
 
 def _label(name: str, mosaic: Mosaic, vector: bool, errors: bool) -> str:
     label = with_unit(name, mosaic.dimension, "standard error of " if errors else "")
+    if vector and name in LABELS:
+        return f"{label}, amplitude"
     return label.replace(name, f"{name} amplitude", 1) if vector else label
 
 
