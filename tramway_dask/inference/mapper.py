@@ -18,7 +18,20 @@ from .cells import Cells
 from .inputs import localization_precision
 from .maps import Maps
 from .model import LOST
-from .models import DD, DF, DV, SNR, BayesFactor, D, DConjugatePrior, Density
+from .models import (
+    DD,
+    DF,
+    DV,
+    SNR,
+    BayesFactor,
+    Curl,
+    D,
+    DConjugatePrior,
+    Density,
+    Gradients,
+    LocalDensity,
+    SphericalVolume,
+)
 
 __all__ = ["FunctionMapper", "MapperPlugin", "from_callable", "from_plugin", "plugins"]
 
@@ -26,10 +39,14 @@ _FAMILIES: Mapping[str, type[Component]] = {"d": D, "dd": DD, "ddrift": DD, "df"
 _PREFIXES = ("", "standard.", "smooth.", "regularized.", "unsmooth.", "degraded.")
 _OTHERS: Mapping[str, type[Component]] = {
     "bayes_factor": BayesFactor,
+    "curl": Curl,
     "d.conj_prior": DConjugatePrior,
     "d.snr": SNR,
     "density": Density,
+    "gradient": Gradients,
     "snr": SNR,
+    "spherical.volume": SphericalVolume,
+    "srtesseler.density": LocalDensity,
 }
 _POTENTIAL: Mapping[str, str] = {
     "dv": "original",

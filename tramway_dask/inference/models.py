@@ -16,6 +16,8 @@ from .base import Mapper
 from .bayes_factor import BayesFactor
 from .conjugate import DConjugatePrior
 from .coupled import SmoothProblem, solve_smooth
+from .densities import LocalDensity, SphericalVolume
+from .derived import Curl, Gradients
 from .inputs import Inputs, localization_precision
 from .likelihood import Groups, Model
 from .maps import AT_BOUND, Maps, error_column
@@ -26,7 +28,20 @@ from .signal import Signal, signal_columns, spurious_columns
 from .spatial import finish
 from .uncoupled import Estimate, Profile, lower_bounds, solve
 
-__all__ = ["DD", "DF", "DV", "SNR", "BayesFactor", "D", "DConjugatePrior", "Density"]
+__all__ = [
+    "DD",
+    "DF",
+    "DV",
+    "SNR",
+    "BayesFactor",
+    "Curl",
+    "D",
+    "DConjugatePrior",
+    "Density",
+    "Gradients",
+    "LocalDensity",
+    "SphericalVolume",
+]
 
 FloatArray = NDArray[Any]
 
