@@ -49,6 +49,18 @@ class NoTesseller(_Unset):
         """Choose a tesseller's class, or a function of the points that returns centers."""
         self._analyzer.tesseller = tessellers.from_callable(tesseller)
 
+    def from_centers(self, centers: Any) -> None:
+        """Choose cells around given centers, µm."""
+        self._analyzer.tesseller = tessellers.from_centers(centers)
+
+    def from_tessellation(self, tessellation: Any) -> None:
+        """Choose cells that were made before: a tessellation, a sampling, or the path of a file."""
+        self._analyzer.tesseller = tessellers.from_tessellation(tessellation)
+
+    def from_partition(self, sampling: Any) -> None:
+        """Choose the cells of a sampling."""
+        self._analyzer.tesseller = tessellers.from_partition(sampling)
+
 
 class NoMapper(_Unset):
     """Place of the mapper."""

@@ -20,7 +20,7 @@ from ..component import Component
 from ..errors import SpecificationError, TramwayDaskError, suggest
 from ..inference import models
 from ..pipeline import stages
-from ..segmentation import sampler, tesseller, tessellers, time
+from ..segmentation import cell_mergers, sampler, tesseller, tessellers, time
 from .rwanalyzer import RWAnalyzer
 
 __all__ = ["from_mapping", "read_configuration"]
@@ -31,7 +31,7 @@ STAGES = ("tessellate", "infer", "tessellate_and_infer")
 NOT_TYPES = {"BaseSampler", "CallableTesseller", "Environment", "GivenClient", "Tesseller", "Time"}
 FILTERS = ("roi_index", "spt_source")
 # arguments that are paths, relative to the folder of the file
-PATHS = {"pattern", "path"}
+PATHS = {"pattern", "path", "tessellation"}
 
 
 def read_configuration(path: str | Path, *, site: str | None = None) -> RWAnalyzer:
@@ -116,7 +116,7 @@ def from_mapping(content: Mapping[str, Any], folder: Path = Path(), *, site: str
         ("mapper", (models,)),
     ):
         if name in content:
-            setattr(analyzer, name, _component(name, content[name], modules))
+            setattr(analyzer, name, _component(name, content[name], modules, folder))
     if site is not None:
         analyzer.env = _on_site(site, content.get("env", {}))
     elif "env" in content:
@@ -226,7 +226,7 @@ def _paths(arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
     return arguments
 
 
-def _component(section: str, value: Any, modules: Sequence[Any]) -> Component:
+def _component(section: str, value: Any, modules: Sequence[Any], folder: Path = Path()) -> Component:
     options = {"type": value} if isinstance(value, str) else _mapping(section, value)
     known: dict[str, type[Component]] = {}
     for module in modules:
@@ -241,7 +241,20 @@ def _component(section: str, value: Any, modules: Sequence[Any]) -> Component:
     name = options.pop("type")
     if name not in known:
         raise SpecificationError(f"[{section}] type: unknown value {name!r}; {suggest(name, known)}")
-    return _with_options(known[name](), section, options)
+    return _with_options(known[name](), section, _with_components(section, options, modules, folder))
+
+
+def _with_components(
+    section: str, options: dict[str, Any], modules: Sequence[Any], folder: Path
+) -> dict[str, Any]:
+    """Return options in which sections with a type are components, and paths start at the folder."""
+    for name, value in options.items():
+        if isinstance(value, Mapping) and "type" in value:
+            within = (cell_mergers,) if name in ("post", "post_processing") else modules
+            options[name] = _component(f"{section}.{name}", value, within, folder)
+        elif name in PATHS and isinstance(value, str):
+            options[name] = str(folder / _expand(value))
+    return options
 
 
 def _with_options(made: Component, section: str, options: Mapping[str, Any]) -> Component:

@@ -102,6 +102,7 @@ def partition_record(partition: Partition, label: Label) -> Record:
     attrs = {
         "box": arrays["box"].tolist(),
         "segments": None if partition.segments is None else partition.segments.tolist(),
+        "locator": arrays["locator"],
         "param": plain(partition.param),
     }
     tables = {"cells": pa.table(cells), "assignment": pa.Table.from_pandas(points, preserve_index=False)}
@@ -159,6 +160,7 @@ def to_partition(record: Record) -> Partition:
         vertices=vertices,
         polygon_offsets=offsets,
         segments=segments,
+        locator=record.attrs.get("locator"),
         param=param,
     )
 

@@ -11,14 +11,17 @@ from .partition import Partition
 from .sampler import Knn, SphericalSampler, TimeKnn, VoronoiSampler
 from .segmenting import segment
 from .tessellation import Tessellation
-from .tesseller import TessellerPlugin
+from .tesseller import GivenCenters, GivenTessellation, Nested, TessellerPlugin
 from .tessellers import Hexagons, KMeans, Squares, Tesseller
 from .time import SlidingWindow
 
 __all__ = [
+    "GivenCenters",
+    "GivenTessellation",
     "Hexagons",
     "KMeans",
     "Knn",
+    "Nested",
     "Partition",
     "SlidingWindow",
     "SphericalSampler",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,83 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..component import Component, count, non_negative, one_of, optional, positive, setting
+from ..component import Component, canonical, count, non_negative, one_of, optional, positive, setting
 from ..errors import SegmentationError, SpecificationError
+from .support import as_translocations, support_box
 from .tessellation import Tessellation, coordinates
 
 __all__ = ["Calibration", "Tesseller", "as_translocations", "support_box"]
 
 MAX_CELLS = 1_000_000
-
-
-def as_translocations(points: Any) -> Any:
-    """Return the translocations of a table of trajectories; other tables as they are.
-
-    Parameters
-    ----------
-    points : DataFrame or array_like (N, d)
-        Trajectories (with columns ``n`` and ``t``), translocations, or mere locations.
-    """
-    if isinstance(points, pd.DataFrame) and {"n", "t"} <= set(points.columns):
-        deltas = [f"d{c}" for c in (*"xyz", "t") if c in points.columns]
-        if set(deltas) <= set(points.columns) and not any(
-            np.isnan(points[c].to_numpy(dtype=float)).any() for c in deltas
-        ):
-            return points
-        from ..spt_data.tables import translocations
-
-        return translocations(points)
-    return points
-
-
-def support_box(points: Any, box: Any = None) -> np.ndarray:
-    """Return the box in which cells are clipped.
-
-    Parameters
-    ----------
-    points : DataFrame or ndarray (N, d), µm
-    box : array_like (2, d), optional
-        Lower and upper corner, µm. Default: the hull of the region's boxes if the table
-        knows its region (``points.attrs["roi"]["bounding_box"]``), else the bounding box
-        of the points.
-
-    Returns
-    -------
-    ndarray (2, d)
-        Enlarged where points lie outside.
-
-    Raises
-    ------
-    SegmentationError
-        If the box has no extent along one axis.
-    """
-    xy = coordinates(points)
-    dimension = xy.shape[1]
-    if box is None and isinstance(points, pd.DataFrame):
-        box = (points.attrs.get("roi") or {}).get("bounding_box")
-    data = np.stack([xy.min(axis=0), xy.max(axis=0)])
-    if box is None or not len(box):
-        hull = data
-    else:
-        corners = np.asarray(box, dtype=float)
-        corners = corners.reshape(-1, 2, corners.shape[-1])[..., :dimension]
-        if corners.shape[-1] < dimension:
-            raise SegmentationError(
-                f"box: expected corners with {dimension} coordinates as the data have, "
-                f"got {corners.shape[-1]}"
-            )
-        hull = np.stack(
-            [np.minimum(corners[:, 0].min(axis=0), data[0]), np.maximum(corners[:, 1].max(axis=0), data[1])]
-        )
-    flat = np.flatnonzero(~(hull[1] > hull[0]))
-    if len(flat) == dimension:
-        raise SegmentationError("all points are at the same place: there is nothing to divide into cells")
-    if len(flat):
-        axes = ", ".join("xyz"[i] for i in flat)
-        raise SegmentationError(
-            f"all points have the same {axes}: the region has no area; give it a box (`roi`) that has one"
-        )
-    return hull
 
 
 @dataclass(frozen=True)
@@ -283,13 +215,89 @@ class Tesseller(Component):
 
         return self.become(from_callable(tesseller))
 
+    def from_centers(self, centers: Any) -> Any:
+        """Put given centers in the place of this one; see `tesseller.from_centers`."""
+        from .tesseller import from_centers
+
+        return self.become(from_centers(centers))
+
+    def from_tessellation(self, tessellation: Any) -> Any:
+        """Put given cells in the place of this one; see `tesseller.from_tessellation`."""
+        from .tesseller import from_tessellation
+
+        return self.become(from_tessellation(tessellation))
+
+    def from_partition(self, sampling: Any) -> Any:
+        """Put the cells of a sampling in the place of this one; see `tesseller.from_partition`."""
+        from .tesseller import from_partition
+
+        return self.become(from_partition(sampling))
+
+    @property
+    def post(self) -> Any:
+        """Alias of `post_processing`."""
+        return self.post_processing
+
+    @post.setter
+    def post(self, value: Any) -> None:
+        self.post_processing = value
+
     def _post_process(self, tessellation: Tessellation, points: Any) -> Tessellation:
         merger = self.post_processing
         process: Callable[..., Any] | None = getattr(merger, "post_process", merger)
         return tessellation if process is None else process(tessellation, points)
 
     def _grow(self, points: Any, box: np.ndarray) -> Tessellation:
-        raise NotImplementedError
+        found = self.grow(points, box)
+        if isinstance(found, Tessellation):
+            return found
+        name = getattr(getattr(self, "function", None), "__name__", type(self).__name__)
+        try:
+            centers = (
+                coordinates(found) if isinstance(found, pd.DataFrame) else np.asarray(found, dtype=float)
+            )
+        except (TypeError, ValueError):
+            raise SegmentationError(
+                f"tesseller {name}: expected an array of centers or a Tessellation, got a {type(found).__name__}"
+            ) from None
+        if centers.ndim != 2 or centers.shape[1] != box.shape[1] or not len(centers):
+            raise SegmentationError(
+                f"tesseller {name}: expected centers of shape (cells, {box.shape[1]}), got {centers.shape}"
+            )
+        return Tessellation.from_centers(centers, box)
+
+    def grow(self, points: Any, box: np.ndarray) -> Any:
+        """Return the cells, or their centers: what a tesseller of one's own defines.
+
+        Parameters
+        ----------
+        points : DataFrame or ndarray (N, d), µm
+            At least two translocations (or locations) of a region.
+        box : ndarray (2, d), µm
+            Lower and upper corner of the region; all points are inside.
+
+        Returns
+        -------
+        array_like (m, d), DataFrame or Tessellation
+            Centers, µm, whose Voronoi cells are clipped to the box; or the cells themselves.
+        """
+        raise SpecificationError(
+            f"{type(self).__name__} cannot be used as a tesseller: it has no method grow(points, box)"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the type and parameters, and a digest of the code if it is a user's class."""
+        own = type(self).__mro__[: type(self).__mro__.index(Tesseller)]
+        users = [cls for cls in own if cls.__module__.split(".")[0] != __name__.split(".")[0]]
+        code = [
+            {
+                name: canonical(value)
+                for name, value in vars(cls).items()
+                if isinstance(value, types.FunctionType) and not name.startswith("__")
+            }
+            for cls in users
+        ]
+        return super().to_dict() | ({"code": code} if users else {})
 
     def _increment(self, calibration: Calibration, xy: np.ndarray, box: np.ndarray) -> float:
         """Return the edge of square (cubic) cells, checked against the region."""

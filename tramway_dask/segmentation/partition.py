@@ -12,6 +12,7 @@ import pandas as pd
 from ..errors import SegmentationError
 from ..spt_data.analyses import Artefact
 from .lattice import TimeLattice
+from .locating import locator_from
 from .tessellation import SPACE, Tessellation
 from .voronoi import pairs_to_adjacency
 
@@ -62,6 +63,7 @@ class Partition(Artefact):
         vertices: Any = None,
         polygon_offsets: Any = None,
         segments: Any = None,
+        locator: Any = None,
         param: dict[str, Any] | None = None,
     ) -> Partition:
         """Rebuild a partition from stored arrays; the inverse of `to_arrays`.
@@ -80,6 +82,8 @@ class Partition(Artefact):
         vertices : array_like (k, 2), polygon_offsets : array_like (M + 1,), optional
             Outlines of the spatial cells.
         segments : array_like (S, 2), s, optional
+        locator : dict, optional
+            How the cell of a point is found, if not by the nearest center.
         param : dict, optional
 
         Raises
@@ -95,6 +99,7 @@ class Partition(Artefact):
             np.asarray(box, dtype=float),
             np.empty((0, 2)) if vertices is None else np.asarray(vertices, dtype=float),
             None if polygon_offsets is None else np.asarray(polygon_offsets, dtype=np.intp),
+            None if locator is None else locator_from(locator),
         )
         lattice: Tessellation | TimeLattice = mesh
         if segments is not None:
@@ -122,6 +127,7 @@ class Partition(Artefact):
             "vertices": mesh.vertices,
             "polygon_offsets": mesh.polygon_offsets,
             "segments": self.segments,
+            "locator": mesh.locator,
             "indptr": self.indptr,
             "indices": self.indices,
         }

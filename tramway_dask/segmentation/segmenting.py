@@ -12,6 +12,7 @@ from ..errors import SegmentationError, SpecificationError
 from .assignment import assign
 from .calibration import as_translocations, support_box
 from .lattice import TimeLattice
+from .locating import NestedCells
 from .partition import Partition
 from .tessellation import SPACE, Tessellation, coordinates
 from .tesseller import from_callable
@@ -77,6 +78,10 @@ def _sampled(
     if len(space) != lattice.dimension:
         raise SegmentationError(
             f"the translocations have {len(space)} space coordinates, the cells have {lattice.dimension}"
+        )
+    if isinstance(lattice, TimeLattice) and isinstance(lattice.spatial_mesh.lattice, NestedCells):
+        raise SegmentationError(
+            "nested cells cannot be combined with time windows: use a single tesseller, or no window"
         )
     if isinstance(lattice, TimeLattice) and "t" not in points.columns:
         raise SegmentationError("time segments need translocations with a column 't' (s)")

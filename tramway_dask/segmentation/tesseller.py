@@ -1,4 +1,16 @@
-"""Tessellers by name, and user-defined ones."""
+"""Tessellers by name, user-defined ones, and cells that are given.
+
+A tesseller of one's own is a subclass of `Tesseller` with a method ``grow(points, box)``;
+if it has parameters, it is a dataclass of settings like the ones in this package::
+
+    @dataclass(eq=False, repr=False)
+    class Disks(tesseller.Tesseller):
+        number: int = setting(20, check=count)
+
+        def grow(self, points, box):
+            rows = points.sample(self.number, random_state=0)
+            return rows[["x", "y"]]     # centers; or a whole Tessellation
+"""
 
 from __future__ import annotations
 
@@ -10,17 +22,24 @@ from typing import Any
 import numpy as np
 
 from ..component import setting
-from ..errors import SegmentationError, SpecificationError, suggest
+from ..errors import SpecificationError, suggest
 from .calibration import Tesseller
-from .tessellation import Tessellation, coordinates
+from .given import GivenCenters, GivenTessellation, cells_of
+from .nesting import Nested
 from .tessellers import Hexagons, KMeans, Squares
 
 __all__ = [
     "CallableTesseller",
+    "GivenCenters",
+    "GivenTessellation",
+    "Nested",
     "Tesseller",
     "TessellerPlugin",
     "from_callable",
+    "from_centers",
+    "from_partition",
     "from_plugin",
+    "from_tessellation",
     "plugins",
     "register",
 ]
@@ -136,35 +155,21 @@ class CallableTesseller(Tesseller):
 
     function: Callable[..., Any] | None = setting(None, check=_function)
 
-    def _grow(self, points: Any, box: np.ndarray) -> Tessellation:
+    def grow(self, points: Any, box: np.ndarray) -> Any:
+        """Return what the function makes of the points."""
         if self.function is None:
             raise SpecificationError("CallableTesseller.function is not set")
-        found = self.function(points)
-        if isinstance(found, Tessellation):
-            return found
-        name = getattr(self.function, "__name__", "the function")
-        try:
-            centers = np.asarray(found, dtype=float)
-        except (TypeError, ValueError):
-            raise SegmentationError(
-                f"tesseller {name}: expected an array of centers or a Tessellation, "
-                f"got a {type(found).__name__}"
-            ) from None
-        expected = coordinates(points).shape[1]
-        if centers.ndim != 2 or centers.shape[1] != expected or not len(centers):
-            raise SegmentationError(
-                f"tesseller {name}: expected centers of shape (cells, {expected}), got {centers.shape}"
-            )
-        return Tessellation.from_centers(centers, box)
+        return self.function(points)
 
 
 def from_callable(tesseller: Any) -> Tesseller:
-    """Return a tesseller from a class, an instance, or a function of the points.
+    """Return a tesseller from a class, an instance, a function of the points, or cells.
 
     Parameters
     ----------
-    tesseller : type, Tesseller or callable
-        A class such as ``tessellers.Hexagons``, or a function as in `CallableTesseller`.
+    tesseller : type, Tesseller, callable, Tessellation or Partition
+        A class such as ``tessellers.Hexagons``, or a function as in `CallableTesseller`, or
+        cells that are the same for all data.
 
     Raises
     ------
@@ -173,12 +178,51 @@ def from_callable(tesseller: Any) -> Tesseller:
     """
     if isinstance(tesseller, Tesseller):
         return tesseller
+    if cells_of(tesseller) is not None:
+        return GivenTessellation(tessellation=tesseller)
     if isinstance(tesseller, type):
         if issubclass(tesseller, Tesseller):
             return tesseller()
         raise SpecificationError(
-            f"{tesseller.__name__} is not a tesseller; use Squares, Hexagons, KMeans or a function"
+            f"{tesseller.__name__} is not a tesseller; use Squares, Hexagons, KMeans, a function, or a subclass of "
+            "tesseller.Tesseller"
         )
     if callable(tesseller):
         return CallableTesseller(function=tesseller)
     raise SpecificationError(f"expected a tesseller or a function of the points, got {tesseller!r}")
+
+
+def from_centers(centers: Any) -> GivenCenters:
+    """Return a tesseller whose cells are around given centers.
+
+    Parameters
+    ----------
+    centers : array_like (m, d) or DataFrame with columns x, y[, z], µm
+    """
+    return GivenCenters(centers=centers)
+
+
+def from_tessellation(tessellation: Any) -> GivenTessellation:
+    """Return a tesseller that gives the same cells to all data.
+
+    Parameters
+    ----------
+    tessellation : Tessellation, TimeLattice, Partition, Node or path
+        Cells, the sampling that they were made for, or the file where they were saved.
+
+    Examples
+    --------
+    >>> from tramway_dask.segmentation import KMeans, segment
+    >>> one, other = np.random.default_rng(0).random((2, 1000, 2))
+    >>> cells = from_tessellation(segment(one, tesseller=KMeans(resolution=0.2)))
+    >>> segment(other, tesseller=cells).tessellation is cells.tessellation
+    True
+    """
+    return GivenTessellation(tessellation=tessellation)
+
+
+def from_partition(sampling: Any) -> GivenTessellation:
+    """Return a tesseller that gives the cells of a sampling to all data; see `from_tessellation`."""
+    if cells_of(sampling) is None:
+        raise SpecificationError(f"from_partition: expected a sampling (a Partition), got {sampling!r}")
+    return GivenTessellation(tessellation=sampling)
