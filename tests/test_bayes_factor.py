@@ -392,12 +392,14 @@ def test_input_maps_that_do_not_fit(tmp_path):
 
 
 def test_maps_can_be_plotted():
+    from tramway_dask import plot
+
     points = td.simulate.random_walk(trajectory_count=40, diffusivity=0.05, duration=2, seed=1)
     p = td.RWAnalyzer(tesseller=td.tessellers.Hexagons(0.3)).sampler.sample(points)
     maps = BayesFactor().infer(p, sigma=SIGMA)
 
     def label(name):
-        ax = td.plot.map(maps, name, sampling=p)
+        ax = plot.map(maps, name, sampling=p)
         return " ".join(inset.get_ylabel() for inset in [*ax.figure.axes, *ax.child_axes])
 
     assert "Bayes factor" in label("lg_B") and "1: yes" in label("force")

@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..component import boolean, setting
-from ..errors import InferenceError, SpecificationError
+from ..errors import InferenceError
 from .inputs import Inputs
+from .intervals import probability
 from .maps import Maps, error_column
 from .signal import Signal, signal_columns, spurious_columns
 from .spatial import Spatial, finish
@@ -171,12 +172,6 @@ def posterior(signal: Signal, sigma: float) -> Posterior:
     return Posterior(power(n, d), total / (4 * signal.dt), sigma**2 / signal.dt)
 
 
-def _level(name: str, value: Any) -> float:
-    if np.isscalar(value) and not isinstance(value, str | bool) and 0 < value < 1:  # type: ignore[operator]
-        return float(value)  # type: ignore[arg-type]
-    raise SpecificationError(f"{name}: expected a number between 0 and 1, such as 0.95, got {value!r}")
-
-
 @dataclass(eq=False, repr=False, kw_only=True)
 class DConjugatePrior(Spatial):
     """Diffusivity (µm²/s) with a conjugate prior, and its credible interval ``ci low``, ``ci high``.
@@ -197,7 +192,7 @@ class DConjugatePrior(Spatial):
         See `gradient.grad1`.
     """
 
-    alpha: float = setting(0.95, check=_level)
+    alpha: float = setting(0.95, check=probability)
     return_zeta_spurious: bool = setting(True, check=boolean)
     subtract_noise: bool = setting(False, check=boolean)
 

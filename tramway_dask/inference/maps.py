@@ -67,10 +67,10 @@ class Maps(Artefact):
 
     @property
     def variables(self) -> list[str]:
-        """Mapped scalars, without errors and flags."""
+        """Mapped scalars, without errors, limits of intervals and flags."""
         columns = [str(c) for c in self.table.columns]
-        errors = {error_column(c) for c in columns}
-        return [c for c in columns if c not in errors and c != AT_BOUND]
+        other = {f"{c} {suffix}" for c in columns for suffix in ("se", "low", "high")}
+        return [c for c in columns if c not in other and c != AT_BOUND]
 
     @property
     def features(self) -> list[str]:
@@ -104,6 +104,26 @@ class Maps(Artefact):
         if columns == [name]:
             return self.table[error_column(name)].rename(name)
         return self.table[[error_column(c) for c in columns]].set_axis(columns, axis=1)
+
+    def interval(self, name: str) -> pd.DataFrame:
+        """Return the limits of the confidence intervals of a feature or variable.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``<variable> low`` and ``<variable> high``.
+
+        Raises
+        ------
+        InferenceError
+            If there is no such feature, or it was mapped without intervals.
+        """
+        columns = [f"{c} {end}" for c in self._columns(name) for end in ("low", "high")]
+        if not set(columns) <= set(self.table.columns):
+            raise InferenceError(
+                f"maps of mode {self.mode!r} have no intervals of {name!r}; set `confidence=0.95` on the model"
+            )
+        return self.table[columns]
 
     def __contains__(self, name: object) -> bool:
         return name in self.features or name in self.table.columns

@@ -16,6 +16,7 @@ from ..component import boolean, count, non_negative, one_of, optional, positive
 from ..errors import SpecificationError
 from .gradient import Gradient, delta0_penalty, delta1_penalty, gradient_penalty
 from .inputs import Inputs
+from .intervals import limits, normal_intervals, probability
 from .likelihood import Groups
 from .maps import Maps, error_column
 from .spatial import Spatial
@@ -87,6 +88,7 @@ class BaseModel(Spatial):
     max_runtime: float | None = setting(None, check=optional(positive))
     rgrad: str | None = setting(None, check=one_of(*ROUGHNESS))
     D0: Any = setting(None, check=start_values)
+    confidence: float | None = setting(None, check=optional(probability))
     export_centers: bool = setting(False, check=boolean)
     verbose: bool = setting(False, check=lambda name, value: boolean(name, bool(value)))
 
@@ -133,6 +135,14 @@ class BaseModel(Spatial):
         start = groups.sum(groups.s2) / (2 * groups.dimension * groups.count * groups.dt_mean)
         return np.maximum(start, 1e-3 * start.mean() + 1e-12)
 
+    def _intervals(
+        self, inputs: Inputs, columns: dict[str, FloatArray], sigma: float
+    ) -> dict[str, FloatArray]:
+        """Return the columns with the limits of confidence intervals."""
+        assert self.confidence is not None
+        dt = Groups(inputs.statistics, sigma).dt_mean if len(inputs.cells) else np.zeros(0)
+        return normal_intervals(columns, self.confidence, dt, sigma**2)
+
     def _finish(
         self,
         inputs: Inputs,
@@ -141,6 +151,10 @@ class BaseModel(Spatial):
         sigma: float,
         began: float,
     ) -> Maps:
+        if self.confidence is not None:
+            found = self._intervals(inputs, columns, sigma)
+            columns = _beside(columns, found)
+            attrs["confidence"] = self.confidence
         table = pd.DataFrame(columns, index=pd.Index(inputs.cells, name="cell"))
         axes = ["x", "y", "z"][: inputs.centers.shape[1]]
         if self.export_centers:
@@ -156,6 +170,17 @@ class BaseModel(Spatial):
         if self.verbose:
             logger.info("%s: %d cells, %s", self._mode, len(table), attrs)
         return maps
+
+
+def _beside(columns: dict[str, FloatArray], found: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    """Return the columns, each standard error followed by the limits of its interval."""
+    result = {}
+    for name, values in columns.items():
+        result[name] = values
+        for limit in limits(name.removesuffix(" se")):
+            if name.endswith(" se") and limit in found:
+                result[limit] = found[limit]
+    return result
 
 
 def full(value: float | FloatArray, size: int, name: str) -> FloatArray:

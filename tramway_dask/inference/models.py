@@ -19,6 +19,7 @@ from .coupled import SmoothProblem, solve_smooth
 from .densities import LocalDensity, SphericalVolume
 from .derived import Curl, Gradients
 from .inputs import Inputs, localization_precision
+from .intervals import exact_intervals
 from .likelihood import Groups, Model
 from .maps import AT_BOUND, Maps, error_column
 from .model import LOST, BaseModel, add_vector, report
@@ -104,6 +105,16 @@ class _Local(BaseModel):
         columns[AT_BOUND] = result.at_bound
         return self._finish(inputs, columns, attrs, sigma, began)
 
+    def _intervals(
+        self, inputs: Inputs, columns: dict[str, FloatArray], sigma: float
+    ) -> dict[str, FloatArray]:
+        if self.diffusivity_prior or self._amplitude_prior():
+            return super()._intervals(inputs, columns, sigma)
+        assert self.confidence is not None
+        groups = Groups(inputs.statistics, sigma)
+        bound = lower_bounds(groups, self.min_diffusivity)
+        return exact_intervals(groups, self._kind, self.confidence, bound)
+
     def _smooth(
         self, inputs: Inputs, groups: Groups, amplitude: FloatArray | None
     ) -> tuple[Estimate, dict[str, Any]]:
@@ -137,6 +148,10 @@ class D(_Local):
         See `gradient.grad1`.
     D0 : float or array, optional
         Start of the iteration for smoothed models, µm²/s.
+    confidence : float, optional
+        Level of confidence intervals, such as 0.95: adds columns ``diffusivity low`` and
+        ``diffusivity high``, and likewise for every variable. Without priors they are exact for any
+        number of translocations, unlike multiples of the standard error: see `intervals`.
     export_centers : bool
         Add columns with the cells' centres, µm.
     verbose : bool

@@ -95,7 +95,8 @@ def _variables(table: pd.DataFrame) -> list[str]:
     shown = []
     columns = [str(c) for c in table.columns]
     for name, kind in zip(columns, table.dtypes, strict=True):
-        derived = name.endswith((" se", " truth")) or name in (*KEYS, "condition")
+        limit = name.endswith((" low", " high")) and name.rpartition(" ")[0] in columns
+        derived = limit or name.endswith((" se", " truth")) or name in (*KEYS, "condition")
         if not derived and kind.kind in "fiu":
             shown.append(name)
     return shown
