@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tramway_dask.errors import SegmentationError, SpecificationError
+from tramway_dask.analyzer import RWAnalyzer, stages
+from tramway_dask.errors import LabelConflictError, SegmentationError, SpecificationError
 from tramway_dask.inference.maps import Maps
+from tramway_dask.results.artefacts import partition_record, to_partition
 from tramway_dask.segmentation import Hexagons, Knn, SlidingWindow, Squares, TimeLattice, segment, time
-from tramway_dask.segmentation.lattice import segment_bounds
+from tramway_dask.segmentation.lattice import frame_duration, segment_bounds
 from tramway_dask.spt_data.analyses import Analyses, Artefact
 
 
@@ -222,3 +224,148 @@ def test_combine_segments_needs_all_of_them():
         assert window.combine_segments("maps", partition, permissive=True) is None
     assert window.combine_segments("other", partition, permissive=True) is None
     assert len(tree["cells"].labels) == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("duration", "shift"), [(20, 20), (20, 7), (50, None), (3, 10)])
+def test_frames_as_in_tramway(duration, shift):
+    from tramway.tessellation.window import SlidingWindow as Theirs
+
+    df = table(5)
+    df["t"] = 0.5 + 0.04 * np.sort(np.random.default_rng(0).integers(0, 200, len(df)))
+    lattice = SlidingWindow(duration, shift, frames=True).segment(df, Squares(resolution=0.3).tessellate(df))
+    theirs = Theirs(duration=duration, shift=shift, frames=True)
+    theirs.cell_index(df[["x", "y", "t"]])
+    np.testing.assert_allclose(lattice.time_lattice, theirs.time_lattice, atol=1e-6)
+
+
+def test_every_frame_is_in_its_window():
+    rng = np.random.default_rng(1)
+    frame = np.sort(rng.integers(0, 300, 2000))
+    df = table(size=2000).assign(t=1e3 + frame * 0.02 + rng.uniform(-1e-12, 1e-12, 2000))
+    frame -= frame.min()
+    mesh = Squares(resolution=0.4).tessellate(df)
+    for chosen, bounds in (
+        (SlidingWindow(30, 10, frames=True), [(10 * k, 10 * k + 30) for k in range(28)]),
+        (time.Segments([(0, 5), (40, 60), (50, 290)], frames=True), [(0, 5), (40, 60), (50, 290)]),
+    ):
+        partition = segment(df, tesseller=mesh, time=chosen)
+        for k, (start, stop) in enumerate(bounds):
+            part = partition.restrict_to_segment(k)
+            assert len(part.points) == ((frame >= start) & (frame < stop)).sum()
+    assert frame_duration(df["t"].to_numpy()) == pytest.approx(0.02)
+
+
+def test_given_segments():
+    df = table()
+    bounds = [(0, 10), (5, 20), (60, 61)]
+    chosen = time.Segments(bounds)
+    partition = segment(df, tesseller=Squares(resolution=0.3), time=chosen, sampler=Knn(4))
+    np.testing.assert_array_equal(partition.segments, bounds)
+    listed = list(chosen.as_time_segments(partition))
+    for (start, stop), part in listed:
+        assert len(part.points) == ((df["t"] >= start) & (df["t"] < stop)).sum()
+    assert [times for times, _ in listed] == bounds
+    assert chosen.time_support(partition) == (0, 61)
+    assert chosen == time.from_segments(np.array(bounds)) != time.Segments(bounds[:2])
+    assert repr(chosen) == "Segments([[0.0, 10.0], [5.0, 20.0], [60.0, 61.0]])"
+    many = np.column_stack([np.arange(50.0), np.arange(50.0) + 2])
+    assert repr(time.Segments(many)) == "Segments(50 from 0 to 51 s)"
+    again = to_partition(partition_record(partition, "s"))
+    np.testing.assert_array_equal(again.segments, bounds)
+    np.testing.assert_array_equal(again.indices, partition.indices)
+    tree, size = stored(partition, chosen)
+    combined = chosen.combine_segments("maps", tree["cells"])
+    assert combined.table.index.tolist() == [k * size + k % size for k in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "match"),
+    [
+        ([(0, 1), (2, 2)], "segment 1 has no duration"),
+        ([(3, 1)], "segment 0 has no duration"),
+        ([(5, 6), (0, 1)], "not in the order of time"),
+        ([(0, 1), (0, 1)], "not in the order of time"),
+        ([(0, np.inf)], "not a finite number"),
+        ([], "array of shape"),
+        ([1, 2], "array of shape"),
+        ("now", "start and end of each"),
+    ],
+)
+def test_segments_that_cannot_be(bounds, match):
+    with pytest.raises(SpecificationError, match=f"Segments.bounds: .*{match}"):
+        time.Segments(bounds)
+    df = table()
+    with pytest.raises(SegmentationError, match=match):
+        TimeLattice(Squares(resolution=0.3).tessellate(df), bounds)
+
+
+def test_windows_without_data():
+    df = table()
+    for chosen, error, match in (
+        (time.Segments([(100, 200)]), SegmentationError, "they span 100 to 200 s, the data 0.76 to 81.28 s"),
+        (time.Segments(), SpecificationError, "bounds is not set"),
+        (SlidingWindow(2.5, frames=True), SpecificationError, "whole numbers of frames"),
+        (SlidingWindow(2, 0.5, frames=True), SpecificationError, "whole numbers of frames"),
+    ):
+        with pytest.raises(error, match=match):
+            segment(df, tesseller=Squares(resolution=0.3), time=chosen)
+    with pytest.raises(SegmentationError, match="duration of a frame is not known"):
+        segment(df.assign(t=1.0), tesseller=Squares(resolution=0.3), time=SlidingWindow(2, frames=True))
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        SlidingWindow(20),
+        SlidingWindow(20, 7, 0.5),
+        SlidingWindow(40, 20, frames=True),
+        time.Segments([(0, 10), (20, 30)]),
+        time.Segments(np.column_stack([np.arange(40.0) ** 1.1, np.arange(40.0) ** 1.1 + 2])),
+    ],
+)
+def test_time_of_a_sampling(chosen):
+    df = table()
+    partition = segment(df, tesseller=Squares(resolution=0.3), time=chosen)
+    if len(partition.segments) < 40:
+        assert time.from_sampling(to_partition(partition_record(partition, "s"))) == chosen
+    partition.param["time"] = None
+    found = time.from_sampling(partition).segment(df, partition.tessellation.spatial_mesh)
+    np.testing.assert_allclose(found.time_lattice, partition.segments, atol=1e-9)
+    assert type(time.from_sampling(partition)) is type(chosen)
+    assert type(time.from_sampling(segment(df, tesseller=Squares(resolution=0.3)))) is time.Time
+
+
+def test_segment_of_spatial_cells():
+    partition = segment(table(), tesseller=Squares(resolution=0.3), time=SlidingWindow(20))
+    none = time.Time()
+    assert none.get_spatial_segmentation(partition, 3) is partition.tessellation.spatial_mesh
+    with pytest.raises(SegmentationError, match="no time segment 4"):
+        none.get_spatial_segmentation(partition, 4)
+
+
+def test_in_an_analyzer(tmp_path):
+    late = table(1).assign(t=lambda df: df["t"] + 5)
+
+    def specified(*tables):
+        a = RWAnalyzer(results=tmp_path)
+        a.spt_data.from_dataframes(list(tables), alias=[f"f{i}" for i in range(len(tables))])
+        a.spt_data.localization_precision = 0.01
+        a.tesseller = Squares(resolution=0.3)
+        a.time.from_sliding_window(30, start_time="sync")
+        a.pipeline.append_stage(stages.tessellate("s"))
+        return a
+
+    a = specified(late)
+    assert a.run(progress=False).done == 1
+    assert a.time.start_time == "sync"
+    # an earlier file moves the common start: what was made with the other one is not the same
+    b = specified(late, table(0))
+    with pytest.raises(LabelConflictError):
+        b.plan()
+    assert b.run(progress=False, overwrite=True).done == 2
+    bounds = [f.analyses["s"].data.segments[0].tolist() for f in b.spt_data]
+    assert bounds == [[0.76, 30.76]] * 2
+    assert b.time.from_sampling("s") == b.time == SlidingWindow(30, start_time=0.76)
+    b.time.from_segments([(0, 50), (60, 70)])
+    assert b.sampler.sample(late).segments.tolist() == [[0, 50], [60, 70]]

@@ -87,7 +87,7 @@ def run(
 
 
 def _plan(analyzer: RWAnalyzer, stages: Sequence[Stage], overwrite: bool) -> Plan:
-    return make_plan(analyzer, stages, analyzer.results, overwrite=overwrite)
+    return make_plan(analyzer.synchronized(), stages, analyzer.results, overwrite=overwrite)
 
 
 def _run_block(

@@ -335,7 +335,19 @@ class RWAnalyzer:
         """Return what `run` would do: one row per unit, printable, as a table with `to_frame`."""
         self.recover()
         stages = [s for s in self.pipeline if not s.requires_mutability]
-        return make_plan(self, stages, self.results, overwrite=overwrite)
+        return make_plan(self.synchronized(), stages, self.results, overwrite=overwrite)
+
+    def synchronized(self) -> RWAnalyzer:
+        """Return the analyzer itself or, where `start_time` is 'sync', a copy with that time."""
+        if getattr(self._components["time"], "start_time", None) != "sync":
+            return self
+        # data, pipeline and components stay those of the analyzer
+        synchronized = RWAnalyzer.__new__(RWAnalyzer)
+        synchronized.__dict__.update(self.__dict__)
+        window = copy.copy(self._components["time"])
+        window.bind(self).sync_start_times()  # type: ignore[union-attr]
+        synchronized._components = {**self._components, "time": window}
+        return synchronized
 
     def recover(self) -> None:
         """Put what an interrupted run has left into the tables."""
@@ -370,12 +382,8 @@ class RWAnalyzer:
         """Return a copy without data, results or environment, to be sent to workers."""
         light = RWAnalyzer(results=self.results.folder, seed=self.seed)
         light.roi.take(self.roi)
-        for name, held in self._components.items():
-            if held is not None:
-                held = copy.copy(held)
-                if getattr(held, "start_time", None) == "sync":
-                    held.bind(self).sync_start_times()  # type: ignore[attr-defined]
-            light._components[name] = None if held is None else held.bind(light)
+        for name, held in self.synchronized()._components.items():
+            light._components[name] = None if held is None else copy.copy(held).bind(light)
         sources = []
         for source in self.spt_data:
             travelling = source.without_table()

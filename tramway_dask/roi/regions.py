@@ -13,7 +13,7 @@ from .boxes import Box, boxes_from, boxes_from_squares, read_boxes, roi_file
 from .density import density_based_roi
 from .support import FullRegion, IndividualRegion, SupportRegion
 
-__all__ = ["Regions", "chosen"]
+__all__ = ["Regions", "chosen", "overlapping"]
 
 DENSITY_OPTIONS = ("min_kernel_density", "target_pattern_size", "step_size_factor", "dr")
 
@@ -349,21 +349,32 @@ def chosen(wanted: Any, index: int) -> bool:
 
 def _groups(boxes: Sequence[tuple[_Collection, Box, int]]) -> list[list[int]]:
     """Group boxes that overlap or touch, transitively, where their collections ask for it."""
+    return overlapping([box for _, box, _ in boxes], [c.grouped for c, _, _ in boxes])
+
+
+def overlapping(boxes: Sequence[Box], grouped: Sequence[bool] | None = None) -> list[list[int]]:
+    """Return groups of boxes that overlap or touch, transitively, as lists of their numbers.
+
+    Parameters
+    ----------
+    boxes : sequence of Box
+    grouped : sequence of bool, optional
+        Which of them may be grouped; default: all.
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     k = len(boxes)
-    widths = {len(box.lower) for _, box, _ in boxes}
-    if not any(c.grouped for c, _, _ in boxes) or len(widths) != 1:
+    may = np.ones(k, dtype=bool) if grouped is None else np.array(grouped, dtype=bool)
+    if not may.any() or len({len(box.lower) for box in boxes}) != 1:
         return [[i] for i in range(k)]
-    lower = np.array([b.lower for _, b, _ in boxes])
-    upper = np.array([b.upper for _, b, _ in boxes])
+    lower = np.array([b.lower for b in boxes])
+    upper = np.array([b.upper for b in boxes])
     touch = np.ones((k, k), dtype=bool)
     for axis in range(lower.shape[1]):
         touch &= lower[:, None, axis] <= upper[None, :, axis]
         touch &= lower[None, :, axis] <= upper[:, None, axis]
-    grouped = np.array([c.grouped for c, _, _ in boxes])
-    touch &= grouped[:, None] & grouped[None, :]
+    touch &= may[:, None] & may[None, :]
     np.fill_diagonal(touch, True)
     _, label = connected_components(coo_array(touch), directed=False)
     groups: dict[int, list[int]] = {}

@@ -13,7 +13,14 @@ from .tessellation import Tessellation
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-__all__ = ["TimeLattice", "rows_of_segments", "segment_bounds", "segment_label"]
+__all__ = [
+    "TimeLattice",
+    "checked_bounds",
+    "frame_duration",
+    "rows_of_segments",
+    "segment_bounds",
+    "segment_label",
+]
 
 MAX_SEGMENTS = 1_000_000
 
@@ -49,6 +56,64 @@ def segment_bounds(start: float, stop: float, *, duration: float, shift: float) 
         )
     begin = start + shift * np.arange(int(count))
     return np.column_stack([begin, begin + duration])
+
+
+def checked_bounds(bounds: Any) -> np.ndarray:
+    """Return the bounds of segments as an array, if they are segments in the order of time.
+
+    Parameters
+    ----------
+    bounds : array_like (S, 2), s
+        There may be gaps between segments, and they may overlap.
+
+    Raises
+    ------
+    SegmentationError
+        If a segment has no duration, or begins or ends before the one before it.
+    """
+    try:
+        array = np.array(bounds, dtype=float)
+    except (TypeError, ValueError):
+        raise SegmentationError(f"expected start and end of each segment, got {bounds!r}") from None
+    if array.ndim != 2 or array.shape[1] != 2 or not len(array):
+        raise SegmentationError(
+            f"expected start and end of each segment, an array of shape (segments, 2), got {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise SegmentationError("a segment has a bound that is not a finite number")
+    empty = np.flatnonzero(array[:, 1] <= array[:, 0])
+    if len(empty):
+        raise SegmentationError(f"segment {empty[0]} has no duration: {array[empty[0]].tolist()}")
+    steps = np.diff(array, axis=0)
+    behind = np.flatnonzero((steps < 0).any(axis=1) | (steps <= 0).all(axis=1))
+    if len(behind):
+        k = behind[0] + 1
+        raise SegmentationError(
+            f"segments are not in the order of time: {array[k].tolist()} comes after {array[k - 1].tolist()}"
+        )
+    array.flags.writeable = False
+    return array
+
+
+def frame_duration(times: np.ndarray) -> float:
+    """Return the median interval between distinct times, s.
+
+    Times that differ by rounding errors only are the same.
+
+    Parameters
+    ----------
+    times : ndarray (N,), s
+
+    Raises
+    ------
+    SegmentationError
+        If all times are the same.
+    """
+    gaps = np.diff(np.unique(times))
+    gaps = gaps[gaps > 1e-9 * max(1.0, float(np.abs(times).max()))]
+    if not len(gaps):
+        raise SegmentationError("all translocations have the same time: the duration of a frame is not known")
+    return float(np.median(gaps))
 
 
 def rows_of_segments(times: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -113,6 +178,9 @@ class TimeLattice:
 
     spatial_mesh: Tessellation
     time_lattice: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "time_lattice", checked_bounds(self.time_lattice))
 
     @property
     def number_of_segments(self) -> int:

@@ -1,215 +1,35 @@
-"""Time segments: the sliding window, and what is done segment by segment."""
+"""Time segments: sliding windows, and segments given by their bounds."""
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..component import Component, optional, positive, setting
+from ..component import Component, boolean, optional, positive, setting
 from ..errors import SegmentationError, SpecificationError
-from .lattice import TimeLattice, segment_bounds
-from .lattice import segment_label as _segment_label
-from .partition import Partition
+from .lattice import TimeLattice, checked_bounds, frame_duration, segment_bounds
+from .segments import Index, as_time_segments, combine_segments, n_time_segments, partition_of, segment_label
 from .tessellation import Tessellation
 
 __all__ = [
+    "Segments",
     "SlidingWindow",
     "Time",
     "as_time_segments",
     "combine_segments",
+    "from_sampling",
+    "from_segments",
     "from_sliding_window",
     "n_time_segments",
     "segment_label",
 ]
 
-Index = int | Iterable[int] | Callable[[int], bool] | None
-
-
-def _partition(sampling: Any) -> Partition:
-    found = sampling if isinstance(sampling, Partition) else getattr(sampling, "data", sampling)
-    if not isinstance(found, Partition):
-        raise SpecificationError(f"expected a sampling (a Partition), got a {type(sampling).__name__}")
-    return found
-
-
-def n_time_segments(sampling: Any) -> int:
-    """Return the number of time segments of a sampling; 1 if it has no time segmentation.
-
-    Parameters
-    ----------
-    sampling : Partition or Node
-    """
-    segments = _partition(sampling).segments
-    return 1 if segments is None else len(segments)
-
-
-def segment_label(map_label: Any, times: Any, sampling: Any = None) -> str:
-    """Return the label of the maps of one segment: ``<map label> -- t=<start>-<stop>s``.
-
-    Parameters
-    ----------
-    map_label : str or None
-    times : pair of float, or int
-        Bounds of the segment, s; or its index in `sampling`.
-    sampling : Partition or Node, optional
-    """
-    if isinstance(times, int | np.integer):
-        segments = _partition(sampling).segments
-        if segments is None:
-            raise SegmentationError("the sampling has no time segments: give the bounds instead of an index")
-        times = segments[times]
-    return _segment_label(map_label, times)
-
-
-def _chosen(number: int, index: Index) -> Iterator[int]:
-    if index is None:
-        yield from range(number)
-    elif callable(index):
-        yield from filter(index, range(number))
-    else:
-        listed = [index] if isinstance(index, int | np.integer) else list(index)
-        for k in listed:
-            if not -number <= k < number:
-                raise SegmentationError(f"no time segment {k}: there are {number}, numbered from 0")
-            yield int(k) % number
-
-
-def _with_table(maps: Any, table: pd.DataFrame, **changes: Any) -> Any:
-    if isinstance(maps, pd.DataFrame):
-        return table
-    if dataclasses.is_dataclass(maps) and not isinstance(maps, type):
-        known = {f.name for f in dataclasses.fields(maps) if f.init}
-        kept = {k: v for k, v in changes.items() if k in known}
-        return dataclasses.replace(maps, table=table, **kept)
-    changed = copy.copy(maps)
-    for name, value in {"table": table, **changes}.items():
-        if hasattr(changed, name):
-            setattr(changed, name, value)
-    return changed
-
-
-def as_time_segments(
-    sampling: Any,
-    maps: Any = None,
-    index: Index = None,
-    return_index: bool = False,
-    return_times: bool = True,
-) -> Iterator[Any]:
-    """Iterate over the time segments of a sampling.
-
-    Parameters
-    ----------
-    sampling : Partition or Node
-    maps : Maps, DataFrame or Node, optional
-        Maps of the whole sampling, to be split as well.
-    index : int, iterable of int or callable, optional
-        Only these segments.
-    return_index, return_times : bool
-        Whether the segment's index, and its bounds, come along.
-
-    Yields
-    ------
-    tuple or Partition
-        ``[index,] [(start, stop),] partition[, maps]``; the bare partition if that is all
-        there is. Partition and maps are those of the segment alone, cells numbered as in
-        the spatial tessellation.
-    """
-    partition = _partition(sampling)
-    segments = partition.segments
-    if segments is None:
-        times = partition.points["t"] if "t" in partition.points else np.array([np.nan])
-        segments = np.array([[times.min(), times.max()]])
-    size = partition.tessellation.spatial_mesh.number_of_cells
-    if maps is not None and not isinstance(maps, pd.DataFrame) and not hasattr(maps, "table"):
-        maps = getattr(maps, "data", maps)
-    for k in _chosen(len(segments), index):
-        item: list[Any] = [k] if return_index else []
-        if return_times:
-            item.append((float(segments[k, 0]), float(segments[k, 1])))
-        item.append(partition.restrict_to_segment(k))
-        if maps is not None:
-            table = maps if isinstance(maps, pd.DataFrame) else maps.table
-            part = table[(table.index >= k * size) & (table.index < (k + 1) * size)].copy()
-            part.index = part.index - k * size
-            item.append(_with_table(maps, part))
-        yield item[0] if len(item) == 1 else tuple(item)
-
-
-def _merged(attrs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Keep what all segments agree on; list the rest segment by segment."""
-    names = dict.fromkeys(name for a in attrs for name in a)
-    listed = {name: [a.get(name) for a in attrs] for name in names}
-    merged = {n: v[0] if len(set(map(repr, v))) == 1 else v for n, v in listed.items()}
-    return merged | ({"converged": all(listed["converged"])} if "converged" in listed else {})
-
-
-def combine_segments(label: str, sampling: Any, commit: bool = True, permissive: bool = False) -> Any:
-    """Concatenate maps that were inferred and stored segment by segment.
-
-    Parameters
-    ----------
-    label : str
-        Map label, without the segments' suffix.
-    sampling : Partition or Node
-        Sampling of all segments, in an analysis tree; the maps of segment k are stored
-        below it under ``segment_label(label, k, sampling)``.
-    commit : bool
-        Whether to store the result under `label`, in place of the segments' maps.
-    permissive : bool
-        Whether to return None, instead of raising, if maps are missing.
-
-    Returns
-    -------
-    Maps or None
-        Indexed by global cell: k times the number of spatial cells is added to the
-        index of segment k.
-
-    Raises
-    ------
-    SegmentationError
-        If the maps of some segments are missing.
-    """
-    partition = _partition(sampling)
-    tree = partition.subtree
-    segments = partition.segments
-    if segments is None:
-        raise SegmentationError(f"{label!r}: the sampling has no time segments to combine")
-    labels = [_segment_label(label, times) for times in segments]
-    missing = [name for name in labels if name not in tree]
-    if missing:
-        message = (
-            f"cannot combine {label!r}: {len(missing)} of {len(labels)} segments have no maps, "
-            f"the first is {missing[0]!r}; found: {list(tree.labels)}"
-        )
-        if not permissive:
-            raise SegmentationError(message)
-        if len(missing) < len(labels):
-            warnings.warn(message, UserWarning, stacklevel=2)
-        return None
-    single = [tree[name].data for name in labels]
-    kinds = {type(m) for m in single}
-    if len(kinds) > 1 or not all(hasattr(m, "table") for m in single):
-        names = ", ".join(sorted(k.__name__ for k in kinds))
-        raise SegmentationError(f"cannot combine {label!r}: expected maps in every segment, found {names}")
-    size = partition.tessellation.spatial_mesh.number_of_cells
-    tables = [m.table.set_axis(m.table.index + k * size, axis=0) for k, m in enumerate(single)]
-    runtimes = [getattr(m, "runtime", None) for m in single]
-    total = sum(runtimes) if all(r is not None for r in runtimes) else None  # type: ignore[arg-type]
-    changes = {"runtime": total, "attrs": _merged([getattr(m, "attrs", None) or {} for m in single])}
-    combined = _with_table(single[0], pd.concat(tables), **changes)
-    combined.parent = partition
-    if commit:
-        for name in labels:
-            del tree[name]
-        tree[label] = combined
-    return combined
+# by how much of a frame segments begin earlier, so that rounding errors do not decide
+EARLIER = 1e-6
 
 
 @dataclass(eq=False, repr=False)
@@ -235,27 +55,51 @@ class Time(Component):
         """Let a `SlidingWindow` take the place of this one in the analyzer, and return it."""
         return self.become(SlidingWindow(*window, **settings))
 
+    def from_segments(self, bounds: Any, frames: bool = False) -> Component:
+        """Let given `Segments` take the place of this one in the analyzer, and return them."""
+        return self.become(Segments(bounds, frames))
+
+    def from_sampling(self, sampling: Any = None) -> Component:
+        """Let the time segmentation of a sampling take the place of this one, and return it.
+
+        Parameters
+        ----------
+        sampling : Partition, Node or label, optional
+            Default: the only sampling of the first region. A label: of the first region.
+        """
+        if sampling is None or isinstance(sampling, str | int):
+            if self.owner is None:
+                raise SpecificationError("from_sampling: give a sampling, there is no analyzer to look in")
+            sampling = next(iter(self.owner.roi.as_support_regions())).get_sampling(sampling)
+        return self.become(from_sampling(sampling))
+
     def n_time_segments(self, sampling: Any) -> int:
         """Return the number of time segments of a sampling."""
         return n_time_segments(sampling)
 
     def get_time_segments(self, sampling: Any) -> np.ndarray | None:
         """Return the bounds of the segments, ndarray (S, 2) in s, or None."""
-        return _partition(sampling).segments
+        return partition_of(sampling).segments
 
     def time_support(self, sampling: Any) -> tuple[float, float]:
         """Return the start of the first segment and the end of the last one, s."""
-        partition = _partition(sampling)
+        partition = partition_of(sampling)
         if partition.segments is None:
             times = partition.points["t"]
             return float(times.min()), float(times.max())
         return float(partition.segments[0, 0]), float(partition.segments[-1, 1])
 
-    def get_spatial_segmentation(self, sampling: Any) -> Tessellation:
-        """Return the spatial cells of a sampling, tessellation or time lattice."""
-        if isinstance(sampling, Tessellation | TimeLattice):
-            return sampling.spatial_mesh
-        return _partition(sampling).tessellation.spatial_mesh
+    def get_spatial_segmentation(self, sampling: Any, segment: int | None = None) -> Tessellation:
+        """Return the spatial cells of a sampling, tessellation or time lattice.
+
+        They are the same for all segments; `segment` is checked and has no other effect.
+        """
+        if not isinstance(sampling, Tessellation | TimeLattice):
+            sampling = partition_of(sampling).tessellation
+        number = sampling.number_of_segments if isinstance(sampling, TimeLattice) else 1
+        if segment is not None and not -number <= segment < number:
+            raise SegmentationError(f"no time segment {segment}: there are {number}, numbered from 0")
+        return sampling.spatial_mesh
 
     def as_time_segments(
         self,
@@ -277,6 +121,13 @@ class Time(Component):
     ) -> Any:
         """Concatenate maps stored segment by segment; see `time.combine_segments`."""
         return combine_segments(label, sampling, commit, permissive)
+
+
+def _points_in_time(points: Any) -> np.ndarray:
+    """Return the times of translocations, s."""
+    if not isinstance(points, pd.DataFrame) or "t" not in points or not len(points):
+        raise SegmentationError("time segments need translocations with a column 't' (s)")
+    return points["t"].to_numpy(dtype=float)
 
 
 def _start_time(name: str, value: Any) -> float | str | None:
@@ -301,6 +152,9 @@ class SlidingWindow(Time):
     start_time : float, s, or 'sync', optional
         Start of the first segment. Default: the first time in the region's data. 'sync':
         the first time over all sources.
+    frames : bool
+        Whether `duration` and `shift` are whole numbers of frames; a frame lasts as long as the
+        median interval between the distinct times of the region's data.
 
     Notes
     -----
@@ -312,6 +166,7 @@ class SlidingWindow(Time):
     duration: float | None = setting(None, check=optional(positive))
     shift: float | None = setting(None, check=optional(positive))
     start_time: float | str | None = setting(None, check=_start_time)
+    frames: bool = setting(False, check=boolean)
 
     @property
     def window_duration(self) -> float | None:
@@ -367,21 +222,143 @@ class SlidingWindow(Time):
         """
         if self.duration is None:
             raise SpecificationError("SlidingWindow.duration is not set: give it in seconds")
-        if not isinstance(points, pd.DataFrame) or "t" not in points or not len(points):
-            raise SegmentationError("time segments need translocations with a column 't' (s)")
-        first, last = float(points["t"].min()), float(points["t"].max())
+        times = _points_in_time(points)
+        first, last = float(times.min()), float(times.max())
         start = self._first_time() if self.start_time == "sync" else self.start_time
         start = first if start is None else float(start)
         if start > last:
             raise SegmentationError(
                 f"SlidingWindow.start_time is {start:g} s, after the last translocation at {last:g} s"
             )
-        shift = self.duration if self.shift is None else self.shift
-        return TimeLattice(tessellation, segment_bounds(start, last, duration=self.duration, shift=shift))
+        duration, shift = self.duration, self.duration if self.shift is None else self.shift
+        early = 0.0
+        if self.frames:
+            if duration != int(duration) or shift != int(shift):
+                raise SpecificationError(
+                    f"SlidingWindow: with frames=True, duration and shift are whole numbers of frames; got "
+                    f"{duration:g} and {shift:g}"
+                )
+            unit = frame_duration(times)
+            duration, shift, early = duration * unit, shift * unit, EARLIER * unit
+        bounds = segment_bounds(start, last, duration=duration, shift=shift)
+        return TimeLattice(tessellation, bounds - early)
+
+
+def _bounds(name: str, value: Any) -> np.ndarray | None:
+    if value is None:
+        return None
+    try:
+        return checked_bounds(value)
+    except SegmentationError as error:
+        raise SpecificationError(f"{name}: {error}") from None
+
+
+@dataclass(eq=False, repr=False)
+class Segments(Time):
+    """Segments given by their bounds; there may be gaps between them, and they may overlap.
+
+    Parameters
+    ----------
+    bounds : array_like (S, 2), s
+        Start and end of each segment, closed start and open end, in the order of time.
+    frames : bool
+        Whether the bounds count frames from the first time of the region's data, instead of
+        seconds; a frame lasts as long as the median interval between distinct times.
+
+    Examples
+    --------
+    >>> Segments([(0, 10), (20, 30)]).bounds.tolist()
+    [[0.0, 10.0], [20.0, 30.0]]
+    """
+
+    bounds: np.ndarray | None = setting(None, check=_bounds)
+    frames: bool = setting(False, check=boolean)
+
+    def segment(self, points: Any, tessellation: Tessellation) -> TimeLattice:
+        """Combine the spatial cells with the segments.
+
+        Parameters
+        ----------
+        points : DataFrame
+            Translocations, with a column ``t`` (s).
+        tessellation : Tessellation
+
+        Raises
+        ------
+        SegmentationError
+            If the data have no time, or all of them lie outside of the segments.
+        """
+        if self.bounds is None:
+            raise SpecificationError("Segments.bounds is not set: give start and end of each segment, in s")
+        times = _points_in_time(points)
+        bounds = self.bounds
+        if self.frames:
+            bounds = times.min() + (bounds - EARLIER) * frame_duration(times)
+        inside = np.zeros(len(times), bool)
+        for start, stop in bounds:
+            inside |= (times >= start) & (times < stop)
+        if not inside.any():
+            raise SegmentationError(
+                f"no translocation is within the time segments: they span {bounds[0, 0]:g} to "
+                f"{bounds[:, 1].max():g} s, the data {times.min():g} to {times.max():g} s"
+            )
+        return TimeLattice(tessellation, bounds)
+
+    def __repr__(self) -> str:
+        if self.bounds is None or len(self.bounds) <= 4:
+            shown = None if self.bounds is None else self.bounds.tolist()
+            return f"Segments({shown}{', frames=True' if self.frames else ''})"
+        unit = "frames" if self.frames else "s"
+        return (
+            f"Segments({len(self.bounds)} from {self.bounds[0, 0]:g} to {self.bounds[:, 1].max():g} {unit})"
+        )
 
 
 def from_sliding_window(
-    duration: float | None = None, shift: float | None = None, start_time: float | str | None = None
+    duration: float | None = None,
+    shift: float | None = None,
+    start_time: float | str | None = None,
+    frames: bool = False,
 ) -> SlidingWindow:
     """Return a `SlidingWindow`, from its parameters."""
-    return SlidingWindow(duration, shift, start_time)
+    return SlidingWindow(duration, shift, start_time, frames)
+
+
+def from_segments(bounds: Any, frames: bool = False) -> Segments:
+    """Return `Segments` with given bounds, array_like (S, 2) in s."""
+    return Segments(bounds, frames)
+
+
+def from_sampling(sampling: Any) -> Time:
+    """Return the time segmentation that a sampling was made with.
+
+    Parameters
+    ----------
+    sampling : Partition or Node
+
+    Returns
+    -------
+    Time
+        With the parameters that the sampling remembers. If it remembers none: the sliding window
+        that gives its segments, or else the segments themselves.
+    """
+    partition = partition_of(sampling)
+    segments, made = partition.segments, partition.param.get("time")
+    if segments is None:
+        return Time()
+    kinds = {cls.__name__: cls for cls in (SlidingWindow, Segments)}
+    if isinstance(made, dict) and made.get("type") in kinds:
+        parameters = {name: value for name, value in made.items() if name != "type"}
+        if not isinstance(parameters.get("bounds"), dict):  # a digest, of many
+            return kinds[made["type"]](**parameters)
+    spans, shifts = np.diff(segments, axis=1).ravel(), np.diff(segments[:, 0])
+    regular = np.ptp(spans) <= 1e-9 * spans.max() and (
+        len(shifts) < 2 or np.ptp(shifts) <= 1e-9 * shifts.max()
+    )
+    times = partition.points["t"]
+    start, first, last = float(segments[0, 0]), float(times.min()), float(times.max())
+    duration = float(spans[0])
+    shift = float(shifts[0]) if len(shifts) else duration
+    if not regular or len(segment_bounds(start, last, duration=duration, shift=shift)) != len(segments):
+        return Segments(segments)
+    return SlidingWindow(duration, shift, None if start == first else start)

@@ -238,7 +238,7 @@ class SPTData:
     def bounds(self) -> pd.DataFrame:
         """Rows ``min`` and ``max`` over all sources."""
         each = pd.concat([s.bounds for s in self._sources])
-        return pd.DataFrame({"min": each.loc["min":"min"].min(), "max": each.loc["max":"max"].max()}).T
+        return pd.DataFrame({"min": each.loc[["min"]].min(), "max": each.loc[["max"]].max()}).T
 
     @property
     def dataframe(self) -> pd.DataFrame:
