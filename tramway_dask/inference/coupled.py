@@ -12,6 +12,7 @@ plus Jeffreys' prior. Since F is linear in V, derivatives follow from those by (
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,13 @@ class SmoothProblem:
         own = np.arange(self.cells)
         self.pattern = matrix_pattern(order, 1, np.concatenate([own, rows]), np.concatenate([own, cols]))
         self._fixed_part = self.pattern.assemble(np.concatenate([np.zeros(self.cells), 2 * data]))
+
+    def reweighted(self, penalty: sp.csr_array) -> SmoothProblem:
+        """Return the same problem with another penalty on the same sparsity pattern."""
+        other = copy.copy(self)
+        other.penalty = penalty
+        other._fixed_part = self.pattern.assemble(np.concatenate([np.zeros(self.cells), 2 * penalty.data]))
+        return other
 
     def value(self, x: FloatArray) -> float:
         """Return the objective at diffusivities x (m,)."""
@@ -218,20 +226,30 @@ class PotentialProblem:
         self._p, self._q = p, q = g.pairs
         self._pair_row = g.rows[p]
         self._pair_product = np.einsum("kp,kp->p", g.data[:, p], g.data[:, q])
-        rd, cd, vd = _entries(self.diffusivity_penalty)
-        rv, cv, vv = _entries(self.potential_penalty)
+        rd, cd, _ = _entries(self.diffusivity_penalty)
+        rv, cv, _ = _entries(self.potential_penalty)
         mixed_d, mixed_v = g.rows, m + g.indices
         rows = np.concatenate([own, mixed_d, mixed_v, m + g.indices[p], rd, m + rv])
         cols = np.concatenate([own, mixed_v, mixed_d, m + g.indices[q], cd, m + cv])
         self.pattern = matrix_pattern(order, 2, rows, cols)
-        self._penalty_values = np.concatenate([2 * vd, 2 * vv])
         square = np.einsum("kp,kp->p", g.data, g.data)
         self._squares = sp.csr_array((square, g.indices, g.indptr), shape=(m, m)).T.tocsr()
+        self._set_penalties()
+
+    def reweighted(
+        self, diffusivity_penalty: sp.csr_array | None, potential_penalty: sp.csr_array | None
+    ) -> PotentialProblem:
+        """Return the same problem with other penalties on the same sparsity patterns."""
+        other = copy.copy(self)
+        other.diffusivity_penalty, other.potential_penalty = diffusivity_penalty, potential_penalty
+        other._set_penalties()
+        return other
+
+    def _set_penalties(self) -> None:
+        both = self.diffusivity_penalty, self.potential_penalty
+        self._penalty_values = np.concatenate([2 * _entries(q)[2] for q in both])
         self._penalty_diagonal = np.concatenate(
-            [
-                np.zeros(m) if q is None else 2 * q.diagonal()
-                for q in (self.diffusivity_penalty, self.potential_penalty)
-            ]
+            [np.zeros(self.cells) if q is None else 2 * q.diagonal() for q in both]
         )
 
     def split(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -19,12 +19,23 @@ from .inputs import Inputs
 from .intervals import limits, normal_intervals, probability
 from .likelihood import Groups
 from .maps import Maps, error_column
+from .selection import AUTO
 from .spatial import Spatial
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-__all__ = ["LOST", "ROUGHNESS", "BaseModel", "add_vector", "full", "report", "start_values"]
+__all__ = [
+    "LOST",
+    "ROUGHNESS",
+    "BaseModel",
+    "add_vector",
+    "full",
+    "is_auto",
+    "report",
+    "start_values",
+    "weight",
+]
 
 FloatArray = NDArray[Any]
 
@@ -75,11 +86,25 @@ def start_values(name: str, value: Any) -> float | FloatArray | None:
     return float(array) if array.ndim == 0 else array
 
 
+def weight(name: str, value: Any) -> float | str | None:
+    """Accept None, 'auto', or a number that is not negative."""
+    if isinstance(value, str) and value != AUTO:
+        raise SpecificationError(f"{name}: expected a number, 'auto' or None, got {value!r}")
+    return value if value is None or isinstance(value, str) else non_negative(name, value)
+
+
+def _folds(name: str, value: Any) -> int:
+    number = count(name, value)
+    if number == 1:
+        raise SpecificationError(f"{name}: expected 2 folds or more, or 0 for none, got 1")
+    return number
+
+
 @dataclass(eq=False, repr=False, kw_only=True)
 class BaseModel(Spatial):
     """Parameters common to D, DD, DF and DV; see `D`."""
 
-    diffusivity_prior: float | None = setting(None, check=optional(non_negative))
+    diffusivity_prior: float | str | None = setting(None, check=weight)
     jeffreys_prior: bool = setting(False, check=boolean)
     min_diffusivity: float | bool | None = setting(None, check=_bound)
     max_iter: int | None = setting(None, check=optional(count))
@@ -90,6 +115,7 @@ class BaseModel(Spatial):
     D0: Any = setting(None, check=start_values)
     confidence: float | None = setting(None, check=optional(probability))
     export_centers: bool = setting(False, check=boolean)
+    cross_validation: int = setting(5, check=_folds)
     verbose: bool = setting(False, check=lambda name, value: boolean(name, bool(value)))
 
     lost: ClassVar[Mapping[str, str]] = LOST
@@ -162,9 +188,9 @@ class BaseModel(Spatial):
                 table[axis] = inputs.centers[:, k]
         undefined = [np.isnan(v) for c, v in columns.items() if c.endswith(" se")]
         attrs["undefined_errors"] = int(np.count_nonzero(np.logical_or.reduce(undefined)))
-        attrs["priors"] = {
-            k: getattr(self, k) for k in self.parameters() if k.endswith("prior") and getattr(self, k)
-        }
+        set_by_user = {k: getattr(self, k) for k in self.parameters() if k.endswith("prior")}
+        chosen = attrs.get("prior_selection", {}).get("weights", {})
+        attrs["priors"] = {k: v for k, v in set_by_user.items() if v and not is_auto(v)} | chosen
         maps = Maps(table, self._mode, sigma, time.perf_counter() - began, attrs)
         maps.parent = inputs.partition
         if self.verbose:
@@ -181,6 +207,11 @@ def _beside(columns: dict[str, FloatArray], found: dict[str, FloatArray]) -> dic
             if name.endswith(" se") and limit in found:
                 result[limit] = found[limit]
     return result
+
+
+def is_auto(value: Any) -> bool:
+    """Tell whether a prior, or one of a pair, is to be chosen."""
+    return AUTO in value if isinstance(value, tuple) else isinstance(value, str)
 
 
 def full(value: float | FloatArray, size: int, name: str) -> FloatArray:

@@ -18,13 +18,16 @@ from .conjugate import DConjugatePrior
 from .coupled import SmoothProblem, solve_smooth
 from .densities import LocalDensity, SphericalVolume
 from .derived import Curl, Gradients
+from .evidence import Term, Tunable
 from .inputs import Inputs, localization_precision
 from .intervals import exact_intervals
 from .likelihood import Groups, Model
 from .maps import AT_BOUND, Maps, error_column
+from .marginal import Marginal
 from .model import LOST, BaseModel, add_vector, report
 from .pattern import CellOrder
 from .potential import DV
+from .selection import AUTO, Selection, choose
 from .signal import Signal, signal_columns, spurious_columns
 from .spatial import finish
 from .uncoupled import Estimate, Profile, lower_bounds, solve
@@ -81,11 +84,15 @@ class _Local(BaseModel):
         sigma = localization_precision(sigma, partition, self.owner)
         inputs = Inputs.of(partition)
         groups = Groups(inputs.statistics, sigma)
-        weight = self._amplitude_prior()
+        prior = self._amplitude_prior()
         areas = np.where(np.isfinite(inputs.areas) & (inputs.areas > 0), inputs.areas, 1.0)
-        amplitude = weight * areas if weight else None
-        if self.diffusivity_prior:
-            result, attrs = self._smooth(inputs, groups, amplitude)
+        amplitude = prior * areas if prior else None
+        selection = self._select(inputs, groups, amplitude) if self.diffusivity_prior == AUTO else None
+        weight: Any = self.diffusivity_prior
+        if selection is not None:
+            weight = selection.weights["diffusivity_prior"]
+        if weight:
+            result, attrs = self._smooth(inputs, groups, amplitude, weight)
         else:
             result = solve(
                 groups,
@@ -99,6 +106,8 @@ class _Local(BaseModel):
             attrs = report(
                 result.objective, result.gradient_norm, result.iterations, result.converged, message
             )
+        if selection is not None:
+            attrs["prior_selection"] = selection.report()
         columns = {"diffusivity": result.diffusivity, error_column("diffusivity"): result.diffusivity_se}
         if result.b is not None and result.b_se is not None:
             add_vector(columns, self._vector, result.b, result.b_se)
@@ -116,14 +125,32 @@ class _Local(BaseModel):
         return exact_intervals(groups, self._kind, self.confidence, bound)
 
     def _smooth(
-        self, inputs: Inputs, groups: Groups, amplitude: FloatArray | None
+        self, inputs: Inputs, groups: Groups, amplitude: FloatArray | None, weight: float
     ) -> tuple[Estimate, dict[str, Any]]:
         profile = Profile(groups, self._kind, jeffreys_prior=self.jeffreys_prior, amplitude=amplitude)
-        penalty = self.diffusivity_prior * self._roughness(inputs, None)
+        penalty = weight * self._roughness(inputs, None)
         bound = lower_bounds(groups, self.min_diffusivity)
         problem = SmoothProblem(profile, penalty, bound, CellOrder(*inputs.neighbours, inputs.centers))
         result, o = solve_smooth(problem, self._first_diffusivity(groups), **self._options())
         return result, report(o.objective, o.gradient_norm, o.iterations, o.converged, o.message)
+
+    def _select(self, inputs: Inputs, groups: Groups, amplitude: FloatArray | None) -> Selection:
+        def posterior(sums: Groups) -> Marginal:
+            return Marginal(sums, self._kind, jeffreys_prior=self.jeffreys_prior, amplitude=amplitude)
+
+        order = CellOrder(*inputs.neighbours, inputs.centers)
+        bound = lower_bounds(groups, self.min_diffusivity)
+        term = Term("diffusivity_prior", self._roughness(inputs, None))
+        model = Tunable(
+            groups,
+            [term] if term.effective else [],
+            order=order,
+            problem=lambda sums, penalty: SmoothProblem(posterior(sums), penalty, bound, order),
+            start=self._first_diffusivity(groups),
+            loss=lambda whole, part, x: posterior(whole).loss(posterior(part), x),
+        )
+        void = () if term.effective else (term.name,)
+        return choose(model, inputs, void=void, folds=self.cross_validation)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -132,8 +159,11 @@ class D(_Local):
 
     Parameters
     ----------
-    diffusivity_prior : float, optional
-        Weight of the roughness of the diffusivity; None for independent cells.
+    diffusivity_prior : float or 'auto', optional
+        Weight of the roughness of the diffusivity; None for independent cells. With 'auto', that of
+        the largest evidence; ``maps.attrs["prior_selection"]`` tells why, see `selection.Selection`.
+    cross_validation : int
+        Folds of trajectories in which weights chosen by 'auto' are cross-validated; 0 for not.
     jeffreys_prior : bool
         Add Jeffreys' prior.
     min_diffusivity : float, False or None

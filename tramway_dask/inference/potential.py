@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..component import boolean, non_negative, one_of, optional, setting
+from ..component import boolean, one_of, setting
 from ..errors import SpecificationError
 from .coupled import PotentialEstimate, PotentialProblem, components, solve_potential
-from .gradient import time_penalty
+from .evidence import Term, Tunable
+from .gradient import Gradient, time_penalty
 from .inputs import Inputs, localization_precision
 from .likelihood import Groups
 from .maps import AT_BOUND, Maps, error_column
-from .model import ROUGHNESS, BaseModel, add_vector, full, report, start_values
+from .model import ROUGHNESS, BaseModel, add_vector, full, is_auto, report, start_values, weight
 from .pattern import CellOrder
+from .selection import AUTO, Selection, choose
 from .uncoupled import lower_bounds
 
 if TYPE_CHECKING:
@@ -26,17 +28,19 @@ if TYPE_CHECKING:
 __all__ = ["DV"]
 
 FloatArray = NDArray[Any]
+IntArray = NDArray[Any]
 
 
 def _time_prior(name: str, value: Any) -> Any:
-    if value is None or np.isscalar(value):
-        return None if value is None else non_negative(name, value)
-    pair = tuple(non_negative(name, v) for v in value)
+    if value is None or isinstance(value, str) or np.isscalar(value):
+        return weight(name, value)
+    pair = tuple(weight(name, v) or 0.0 for v in value)
     if len(pair) != 2:
         raise SpecificationError(f"{name}: expected a number or a pair (for D, for V), got {value!r}")
     return pair
 
 
+_NAMES = (("diffusivity_prior", "diffusivity_time_prior"), ("potential_prior", "potential_time_prior"))
 _VARIANTS = {
     "standard": "delta0",
     "stochastic": "delta0",
@@ -47,12 +51,21 @@ _VARIANTS = {
 }
 
 
+@dataclass(frozen=True, eq=False)
+class _Operators:
+    gradient: Gradient
+    roughness: Any
+    change: Any
+    component: IntArray
+    order: CellOrder
+
+
 @dataclass(eq=False, repr=False, kw_only=True)
 class _Potential(BaseModel):
-    potential_prior: float | None = setting(None, check=optional(non_negative))
+    potential_prior: float | str | None = setting(None, check=weight)
     time_prior: Any = setting(None, check=_time_prior)
-    diffusivity_time_prior: float | None = setting(None, check=optional(non_negative))
-    potential_time_prior: float | None = setting(None, check=optional(non_negative))
+    diffusivity_time_prior: float | str | None = setting(None, check=weight)
+    potential_time_prior: float | str | None = setting(None, check=weight)
     V0: Any = setting(None, check=start_values)
     allow_negative_potential: bool = setting(True, check=boolean)
 
@@ -73,11 +86,12 @@ class DV(_Potential):
         roughness by gradients, the others by slopes to neighbours (see `rgrad`).
     start : {None, 'stochastic'}
         Accepted for TRamWAy's scripts; has no effect.
-    diffusivity_prior, potential_prior : float, optional
-        Weights of the roughness of D and of V.
-    time_prior : float or (float, float), optional
-        Weights of the roughness in time, relative to the spatial ones.
-    diffusivity_time_prior, potential_time_prior : float, optional
+    diffusivity_prior, potential_prior : float or 'auto', optional
+        Weights of the roughness of D and of V. Each 'auto' is chosen by the evidence, together.
+    time_prior : float, 'auto', or a pair of them (for D, for V), optional
+        Weights of the roughness in time, relative to the spatial ones; those chosen by 'auto' are
+        absolute.
+    diffusivity_time_prior, potential_time_prior : float or 'auto', optional
         The same, absolute.
     V0 : float or array, optional
         Start of the iteration, kT; by default from the density of points.
@@ -109,14 +123,18 @@ class DV(_Potential):
             columns = _empty_columns(everything.centers.shape[1])
         else:
             groups = Groups(inputs.statistics, sigma)
-            problem = self._problem(inputs, groups)
+            operators = self._operators(inputs)
             start = np.concatenate([self._first_diffusivity(groups), self._first_potential(inputs, groups)])
+            selection = self._select(inputs, groups, operators, start)
+            problem = self._problem(groups, operators, *self._penalties(operators, selection.weights))
             result = solve_potential(problem, start, **self._options())
             o = result.optimum
             attrs = report(o.objective, o.gradient_norm, o.iterations, o.converged, o.message)
             if not result.exact_errors:
                 attrs["message"] += "; standard errors are approximate: the optimum is not well determined"
             columns = _potential_columns(result)
+            if selection.weights:
+                attrs["prior_selection"] = selection.report()
         attrs["isolated_cells"] = isolated
         attrs["rgrad"] = self._roughness_kind()
         return self._finish(inputs, columns, attrs, sigma, began)
@@ -129,37 +147,100 @@ class DV(_Potential):
         density = groups.count / areas if usable else groups.count
         return np.log(density.max()) - np.log(density)
 
-    def _problem(self, inputs: Inputs, groups: Groups) -> PotentialProblem:
+    def _operators(self, inputs: Inputs) -> _Operators:
         gradient = self._gradient(inputs)
-        mu, lam = self.diffusivity_prior or 0.0, self.potential_prior or 0.0
-        roughness = self._roughness(inputs, gradient) if mu or lam else None
-        in_d, in_v = (_plus(None, w, roughness) for w in (mu, lam))
-        space = inputs.neighbours
-        links, number, places = space, components(*space)[1], inputs.centers
-        mu_t, lam_t = self._time_weights(mu, lam)
-        if mu_t or lam_t:
+        settings = self._settings()
+        roughness = self._roughness(inputs, gradient) if any(s for s, _, _ in settings) else None
+        links, number, places = inputs.neighbours, components(*inputs.neighbours)[1], inputs.centers
+        change = None
+        if any(t or (s and r) for s, t, r in settings):
             indptr, indices, times = inputs.in_time()
             change = time_penalty(times, indptr, indices)
-            in_d, in_v = _plus(in_d, mu_t, change), _plus(in_v, lam_t, change)
-            links = _union(space, (indptr, indices))
+            links = _union(links, (indptr, indices))
             places = np.column_stack([places, times])
-            number = components(*links)[1] if lam_t else number
+            space, in_time, relative = settings[1]
+            number = components(*links)[1] if in_time or (space and relative) else number
+        return _Operators(gradient, roughness, change, number, CellOrder(*links, places))
+
+    def _settings(self) -> list[tuple[Any, Any, float]]:
+        """Return the weights in space, in time, and in time relative to space; for D and for V."""
+        prior = self.time_prior if isinstance(self.time_prior, tuple) else (self.time_prior,) * 2
+        given = (self.diffusivity_time_prior, self.potential_time_prior)
+        return [
+            (
+                space,
+                (AUTO if p == AUTO else None) if absolute is None else absolute,
+                0.0 if is_auto(p) or absolute is not None else p or 0.0,
+            )
+            for space, absolute, p in zip(
+                (self.diffusivity_prior, self.potential_prior), given, prior, strict=True
+            )
+        ]
+
+    def _forms(self, operators: _Operators) -> list[list[tuple[str, Any, sp.csr_array]]]:
+        """Return name, weight and quadratic form of each prior, for D and for V."""
+        forms = []
+        for (space, in_time, relative), names in zip(self._settings(), _NAMES, strict=True):
+            own: list[tuple[str, Any, Any]] = []
+            if space:
+                form = operators.roughness
+                own.append((names[0], space, form + relative * operators.change if relative else form))
+            if in_time:
+                own.append((names[1], in_time, operators.change))
+            forms.append(own)
+        return forms
+
+    def _penalties(self, operators: _Operators, chosen: dict[str, float]) -> list[sp.csr_array | None]:
+        penalties = []
+        for own in self._forms(operators):
+            total = None
+            for name, value, form in own:
+                total = _plus(total, chosen.get(name, value), form)
+            penalties.append(total)
+        return penalties
+
+    def _problem(
+        self, groups: Groups, operators: _Operators, in_d: sp.csr_array | None, in_v: sp.csr_array | None
+    ) -> PotentialProblem:
         return PotentialProblem(
             groups,
-            gradient,
+            operators.gradient,
             diffusivity_penalty=in_d,
             potential_penalty=in_v,
             bound=lower_bounds(groups, self.min_diffusivity),
-            component=number,
-            order=CellOrder(*links, places),
+            component=operators.component,
+            order=operators.order,
             jeffreys_prior=self.jeffreys_prior,
         )
 
-    def _time_weights(self, mu: float, lam: float) -> tuple[float, float]:
-        prior = self.time_prior
-        relative = prior if isinstance(prior, tuple) else (prior or 0.0, prior or 0.0)
-        mu_t, lam_t = self.diffusivity_time_prior, self.potential_time_prior
-        return relative[0] * mu if mu_t is None else mu_t, relative[1] * lam if lam_t is None else lam_t
+    def _select(self, inputs: Inputs, groups: Groups, operators: _Operators, start: FloatArray) -> Selection:
+        terms, given = [], []
+        for block, own in enumerate(self._forms(operators)):
+            for name, value, form in own:
+                term = Term(name, form, block)
+                if value == AUTO:
+                    terms.append(term)
+                else:
+                    given.append((term, value))
+        if not terms:
+            return Selection({})
+
+        def loss(whole: Groups, part: Groups, x: FloatArray) -> FloatArray:
+            diffusivity, potential = x[: groups.size], x[groups.size :]
+            force = -operators.gradient.apply(potential).T
+            return whole.value(diffusivity, force, "DF") - part.value(diffusivity, force, "DF")
+
+        model = Tunable(
+            groups,
+            [t for t in terms if t.effective],
+            given,
+            order=operators.order,
+            problem=lambda sums, in_d, in_v: self._problem(sums, operators, in_d, in_v),
+            start=start,
+            loss=loss,
+        )
+        void = [t.name for t in terms if not t.effective]
+        return choose(model, inputs, void=void, folds=self.cross_validation)
 
 
 def _plus(penalty: sp.csr_array | None, weight: float, other: Any) -> sp.csr_array | None:

@@ -89,13 +89,13 @@ class Profile:
         s = g.spread(diffusivity) * g.dt + g.noise
         if self.amplitude is None:
             linear = g.sum((g.dt / s)[:, None] * g.s1)
-            drift = linear / g.sum(g.n * g.dt**2 / s)[:, None]
+            drift = linear / _or_one(g.sum(g.n * g.dt**2 / s))[:, None]
             if self.model == "DD":
                 return drift
             return drift / np.where(diffusivity == 0, np.nan, diffusivity)[:, None]
         tau = g.dt if self.model == "DD" else g.spread(diffusivity) * g.dt
         linear = g.sum((tau / (2 * s))[:, None] * g.s1)
-        return linear / (g.sum(g.n * tau**2 / (2 * s)) + 2 * self.amplitude)[:, None]
+        return linear / _or_one(g.sum(g.n * tau**2 / (2 * s)) + 2 * self.amplitude)[:, None]
 
     def value(self, diffusivity: FloatArray) -> FloatArray:
         """Return the objective per cell (m,)."""
@@ -122,7 +122,7 @@ class Profile:
             if self.amplitude is not None:
                 value = value + self.amplitude * np.einsum("ik,ik->i", b, b)
                 curvature = curvature + 2 * self.amplitude
-            d2 = d2 - np.einsum("ik,ik->i", t.db, t.db) / curvature
+            d2 = d2 - np.einsum("ik,ik->i", t.db, t.db) / _or_one(curvature)
         if self.jeffreys_prior:
             j0, j1, j2 = jeffreys(g, diffusivity, force=self.model == "DF")
             value, d1, d2 = value + j0, d1 + j1, d2 + j2
@@ -170,6 +170,11 @@ class Estimate:
 def _root(squared: FloatArray) -> FloatArray:
     with np.errstate(invalid="ignore"):
         return np.sqrt(np.where((squared > 0) & np.isfinite(squared), squared, np.nan))
+
+
+def _or_one(curvature: FloatArray) -> FloatArray:
+    # cells from which cross-validation took all translocations
+    return np.where(curvature == 0, 1.0, curvature)
 
 
 def solve(

@@ -12,6 +12,7 @@ from .folder import results
 from .mapping import map
 from .movies import animate
 from .outlines import cells
+from .selection import prior_selection
 from .tracks import overview, trajectories
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "compare",
     "map",
     "overview",
+    "prior_selection",
     "results",
     "save",
     "trajectories",
