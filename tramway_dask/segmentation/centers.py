@@ -1,6 +1,6 @@
 """Where the tessellers put the centers of their cells.
 
-The formulas are those of TRamWAy's `grid`, `hexagon` and `kmeans` plugins, so that
+The formulas are those of TRamWAy's `grid` and `hexagon` plugins, so that
 the same data give the same cells.
 """
 
@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .tessellation import RegularLattice, nearest
+from .tessellation import RegularLattice
 
 __all__ = [
     "grid_centers",
@@ -22,11 +22,9 @@ __all__ = [
     "hexagon_pairs",
     "hexagon_radius",
     "hexagon_rows",
-    "lloyd",
 ]
 
 COS30 = math.cos(math.pi / 6)
-MAX_ITERATIONS = 10_000
 
 
 def grid_edges(lower: np.ndarray, upper: np.ndarray, increment: float) -> list[np.ndarray]:
@@ -198,60 +196,3 @@ def hexagon_radius(extent: np.ndarray, cells: float) -> float:
     guess = math.sqrt(max(extent[0] * extent[1], 1e-12 * float(max(extent)) ** 2) / (4 * COS30 * cells))
     scan = guess * np.geomspace(0.3, 5, 600)
     return float(min(scan, key=cost))
-
-
-def lloyd(points: np.ndarray, centers: np.ndarray, *, tol: float) -> np.ndarray:
-    """Move centers to the means of their points until the mean distance settles.
-
-    Lloyd's algorithm with the stopping rule of `scipy.cluster.vq.kmeans`: until the
-    mean distance to the nearest center changes by at most `tol`. Centers that lose
-    all their points are dropped.
-
-    Parameters
-    ----------
-    points : ndarray (N, d), µm
-    centers : ndarray (m, d), µm
-        Where to start.
-    tol : float, µm
-
-    Returns
-    -------
-    ndarray (<= m, d), µm
-    """
-    previous, lower = math.inf, np.full(len(points), -math.inf)
-    index = np.zeros(len(points), np.intp)
-    distance = np.full(len(points), math.inf)
-    for _ in range(MAX_ITERATIONS):
-        # points nearer to their center than any other can be keep it (Hamerly, 2010)
-        doubtful = np.flatnonzero(distance >= lower * (1 - 1e-12))
-        index[doubtful], lower[doubtful] = _two_nearest(points[doubtful], centers)
-        distance = _lengths(points - centers[index])
-        mean = float(distance.mean())
-        count = np.bincount(index, minlength=len(centers))
-        sums = [np.bincount(index, weights=axis, minlength=len(centers)) for axis in points.T]
-        kept = count > 0
-        moved = np.column_stack(sums)[kept] / count[kept, None]
-        lower -= _lengths(moved - centers[kept]).max()
-        centers, index = moved, (np.cumsum(kept) - 1)[index]
-        distance = _lengths(points - centers[index])
-        previous, change = mean, abs(previous - mean)
-        if change <= tol:
-            break
-    return centers
-
-
-def _lengths(vectors: np.ndarray) -> np.ndarray:
-    return np.sqrt((vectors**2).sum(axis=1))
-
-
-def _two_nearest(points: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the index of the nearest center, and the distance to the second nearest."""
-    from scipy.spatial import cKDTree
-
-    if len(centers) == 1:
-        return np.zeros(len(points), np.intp), np.full(len(points), math.inf)
-    distance, found = cKDTree(centers).query(points, k=2)
-    index, tied = found[:, 0], distance[:, 0] == distance[:, 1]
-    if tied.any():
-        index[tied] = nearest(points[tied], centers)
-    return index, distance[:, 1]

@@ -20,8 +20,8 @@ from .centers import (
     hexagon_pairs,
     hexagon_radius,
     hexagon_rows,
-    lloyd,
 )
+from .lloyd import lloyd
 from .tessellation import Tessellation, coordinates
 from .voronoi import Cells, box_edges, clipped_hexagons, clipped_voronoi, cuboids
 
