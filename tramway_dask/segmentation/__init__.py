@@ -12,17 +12,21 @@ from .sampler import Knn, SphericalSampler, TimeKnn, VoronoiSampler
 from .segmenting import segment
 from .tessellation import Tessellation
 from .tesseller import GivenCenters, GivenTessellation, Nested, TessellerPlugin
-from .tessellers import Hexagons, KMeans, Squares, Tesseller
+from .tessellers import GWR, Hexagons, KDTree, KMeans, Kohonen, Random, Squares, Tesseller
 from .time import SlidingWindow
 
 __all__ = [
+    "GWR",
     "GivenCenters",
     "GivenTessellation",
     "Hexagons",
+    "KDTree",
     "KMeans",
     "Knn",
+    "Kohonen",
     "Nested",
     "Partition",
+    "Random",
     "SlidingWindow",
     "SphericalSampler",
     "Squares",

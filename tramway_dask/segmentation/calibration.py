@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..component import Component, canonical, count, non_negative, one_of, optional, positive, setting
+from ..component import (
+    Component,
+    canonical,
+    count,
+    fraction,
+    non_negative,
+    one_of,
+    optional,
+    positive,
+    setting,
+)
 from ..errors import SegmentationError, SpecificationError
 from .support import as_translocations, support_box
 from .tessellation import Tessellation, coordinates
@@ -85,6 +95,8 @@ class Tesseller(Component):
     min_location_count, avg_location_count, max_location_count : int
         Points per cell. `avg_location_count` defaults to four times `min_location_count`,
         that is 80.
+    min_probability, avg_probability, max_probability : float
+        The same as shares of all points, which replace the counts.
     calibrate : {'each', 'first'}
         Whether the defaults are computed on each region, or (TRamWAy's way) on the first
         one and kept until `reset`.
@@ -103,6 +115,9 @@ class Tesseller(Component):
     min_location_count: int | None = setting(None, check=optional(count))
     avg_location_count: int | None = setting(None, check=optional(count))
     max_location_count: int | None = setting(None, check=optional(count))
+    min_probability: float | None = setting(None, check=optional(fraction))
+    avg_probability: float | None = setting(None, check=optional(fraction))
+    max_probability: float | None = setting(None, check=optional(fraction))
     calibrate: str = setting("each", check=one_of("each", "first"))
     post_processing: Any = setting(None, check=_post_processing)
 
@@ -154,18 +169,25 @@ class Tesseller(Component):
 
         minimum = 20 if self.min_location_count is None else self.min_location_count
         average = self.avg_location_count
-        by_distance = self.resolution is not None or (self.avg_distance is not None and average is None)
+        counted = average is not None or self.avg_probability is not None
+        by_distance = self.resolution is not None or (self.avg_distance is not None and not counted)
         if average is None:
             average = 4 * minimum
         total = len(points)
+
+        def share(given: float | None, number: int | None, *, used: bool) -> float | None:
+            if not used:
+                return None
+            return given or None if given is not None else (number / total if number else None)
+
         return Calibration(
             ref_distance=reference,
             min_distance=distance(self.min_distance, self.rel_min_distance, 0.8),
             avg_distance=distance(self.avg_distance, self.rel_avg_distance, 2.0),
             max_distance=distance(self.max_distance, self.rel_max_distance, None),
-            min_probability=None if by_distance or not minimum else minimum / total,
-            avg_probability=None if by_distance or not average else average / total,
-            max_probability=self.max_location_count / total if self.max_location_count else None,
+            min_probability=share(self.min_probability, minimum, used=not by_distance),
+            avg_probability=share(self.avg_probability, average, used=not by_distance),
+            max_probability=share(self.max_probability, self.max_location_count, used=True),
         )
 
     def tessellate(self, points: Any, *, box: Any = None) -> Tessellation:

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Gas", "Rates", "local_radius", "train"]
+__all__ = ["Gas", "Rates", "neighbours_of", "pull", "train", "visits"]
 
 # links are numbers: the lower node times this, plus the higher node
 SHIFT = np.int64(1) << 31
 SMALLEST = 32
-BLOCK = 65_536
 
 
 @dataclass(frozen=True)
@@ -229,34 +228,71 @@ def _link(gas: Gas, near: np.ndarray, inserted: np.ndarray, moving: np.ndarray, 
 
 def _move(gas: Gas, sample: np.ndarray, nearest: np.ndarray, moving: np.ndarray, rates: Rates) -> None:
     """Move the nearest node of each point, and its neighbours, towards it, one point after the other."""
-    low, high = np.divmod(gas.links, SHIFT)
-    ends = np.concatenate([low, high])
-    order = np.argsort(ends, kind="stable")
-    neighbours = np.concatenate([high, low])[order]
-    degree = np.bincount(ends, minlength=len(gas.nodes))
-    first = np.cumsum(degree) - degree
-    times = np.arange(len(sample))
-    repeats = degree[nearest]
-    stop = np.cumsum(repeats)
-    within = np.arange(stop[-1]) - np.repeat(stop - repeats, repeats)
-    node = np.concatenate([nearest, neighbours[np.repeat(first[nearest], repeats) + within]])
-    time = np.concatenate([times, np.repeat(times, repeats)])
-    kind = np.repeat([0, 1], [len(sample), len(within)])
-    order = np.argsort(node * np.int64(len(sample)) + time)
-    node, time, kind = node[order], time[order], kind[order]
-    number = np.bincount(node, minlength=len(gas.nodes))
-    start = np.cumsum(number) - number
-    count = gas.counters[node] + np.arange(len(node)) - start[node]
+    size = len(gas.nodes)
+    node, time, kind = visits(nearest, *neighbours_of(gas.pairs, size))
+    number = np.bincount(node, minlength=size)
+    count = gas.counters[node] + np.arange(len(node)) - (np.cumsum(number) - number)[node]
     alpha = rates.habituation
     fresh = 1 - (1 - np.exp(-alpha * count / np.asarray(rates.tau)[kind])) / alpha
-    rate = np.where(moving[time], np.asarray(rates.rates)[kind] * fresh, 0.0)
+    pull(gas.nodes, sample, node, time, np.where(moving[time], np.asarray(rates.rates)[kind] * fresh, 0.0))
+    gas.counters += number
+
+
+def neighbours_of(pairs: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the neighbours of each node start, ndarray (size + 1,), and the neighbours."""
+    ends = pairs.T.ravel()
+    others = pairs[:, ::-1].T.ravel()[np.argsort(ends, kind="stable")]
+    return np.append(0, np.cumsum(np.bincount(ends, minlength=size))), others
+
+
+def visits(
+    nearest: np.ndarray, start: np.ndarray, neighbours: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return which nodes each point visits: the nearest one, and its neighbours.
+
+    Parameters
+    ----------
+    nearest : ndarray (B,) of int
+    start, neighbours : ndarray
+        As returned by `neighbours_of`.
+
+    Returns
+    -------
+    node, time, kind : ndarray of int
+        Sorted by node, then by the number of the point; the kind of neighbours is 1.
+    """
+    size = np.int64(len(nearest))
+    repeats = (start[1:] - start[:-1])[nearest]
+    stop = np.cumsum(repeats)
+    within = np.arange(stop[-1]) - np.repeat(stop - repeats, repeats)
+    node = np.concatenate([nearest, neighbours[np.repeat(start[nearest], repeats) + within]])
+    time = np.concatenate([np.arange(size), np.repeat(np.arange(size), repeats)])
+    order = np.argsort(node * size + time)
+    return node[order], time[order], (order >= size).astype(np.intp)
+
+
+def pull(nodes: np.ndarray, sample: np.ndarray, node: np.ndarray, time: np.ndarray, rate: np.ndarray) -> None:
+    """Move nodes towards points, ``node += rate * (point - node)``, one visit after the other.
+
+    The result of all visits to a node is a weighted mean, in closed form.
+
+    Parameters
+    ----------
+    nodes : ndarray (m, d), µm
+        Changed in place.
+    sample : ndarray (B, d), µm
+    node, time : ndarray (v,) of int
+        Visits, sorted by node, then by time: the number of the point.
+    rate : ndarray (v,)
+        Below 1.
+    """
     # each move leaves the share 1 - rate of what the moves before it did
     left = np.append(0.0, np.cumsum(np.log1p(-rate)))
-    weight = rate * np.exp(left[start[node] + number[node]] - left[1:])
-    for axis, column in enumerate(gas.nodes.T):
-        pull = weight * (sample[time, axis] - column[node])
-        gas.nodes[:, axis] += np.bincount(node, weights=pull, minlength=len(gas.nodes))
-    gas.counters += number
+    last = np.cumsum(np.bincount(node, minlength=len(nodes)))
+    weight = rate * np.exp(left[last[node]] - left[1:])
+    for axis, column in enumerate(nodes.T):
+        steps = weight * (sample[time, axis] - column[node])
+        nodes[:, axis] += np.bincount(node, weights=steps, minlength=len(nodes))
 
 
 def _forget(gas: Gas, kept: np.ndarray) -> None:
@@ -304,73 +340,3 @@ def _merge(gas: Gas, below: float) -> None:
     gas.links, gas.ages = np.append(links, 0), np.append(ages, 0)
     # the link 0 joins nothing: it marks that nodes may have to go
     _forget(gas, gas.links > 0)
-
-
-def local_radius(
-    points: np.ndarray, lengths: np.ndarray | None, least: float, most: float, neighbours: int
-) -> np.ndarray:
-    """Return the local length scale at each point.
-
-    In cubes with the diagonal `least` that hold more than `neighbours` points it is
-    `least`. Elsewhere it is the median length of the translocations nearest to the
-    point or, without lengths, the distance to the last of these neighbours.
-
-    Parameters
-    ----------
-    points : ndarray (N, d), µm
-    lengths : ndarray (N,), µm, optional
-        Of the translocations.
-    least, most : float, µm
-    neighbours : int
-
-    Returns
-    -------
-    ndarray (N,), µm
-        Within `least` and `most`.
-    """
-    from scipy.spatial import cKDTree
-
-    size, dimension = points.shape
-    side = least / math.sqrt(dimension)
-    # a margin, so that no cube is beside one of the next row
-    place = np.floor((points - points.min(axis=0)) / side).astype(np.int64) + 1
-    strides = np.append(np.cumprod((place.max(axis=0) + 2)[:0:-1])[::-1], 1)
-    cubes, cube, count = np.unique(place @ strides, return_inverse=True, return_counts=True)
-    beside = np.zeros(len(cubes))
-    for stride in (*strides, *-strides):
-        found = np.minimum(np.searchsorted(cubes, cubes + stride), len(cubes) - 1)
-        beside += np.where(cubes[found] == cubes + stride, count[found], 0)
-    dense = count > neighbours
-    filled = ~dense & (count > 2 * (neighbours + 1 - beside / (2 * dimension)))
-    radius = np.full(size, least)
-    # in a cube there is room for more neighbours than in the ball within
-    volume = math.pi ** (dimension / 2) / math.gamma(dimension / 2 + 1) / 2**dimension
-    wanted = 2 * round(neighbours / volume)
-    reach = math.ceil(2 * most / side / volume) * side
-    if lengths is None:
-        rows = np.flatnonzero(~(dense | filled)[cube])
-        for some in _blocks(rows):
-            distance = cKDTree(points).query(points[some], k=[wanted + 1])[0][:, 0]
-            radius[some] = np.where(distance <= reach, distance, most)
-        return np.clip(radius, least, most)
-    sparse = np.flatnonzero(~dense[cube])
-    order = sparse[np.lexsort((lengths[sparse], cube[sparse]))]
-    held = np.where(dense, 0, count)
-    start = np.cumsum(held) - held
-    own = np.zeros(len(cubes))
-    some_cubes = np.flatnonzero(held)
-    middles = [start[some_cubes] + (held[some_cubes] - shift) // 2 for shift in (1, 0)]
-    own[some_cubes] = (lengths[order[middles[0]]] + lengths[order[middles[1]]]) / 2
-    radius[sparse] = own[cube[sparse]]
-    rows = np.flatnonzero(~(dense | filled)[cube])
-    if len(rows) and len(sparse) >= wanted:
-        tree = cKDTree(points[sparse])
-        for some in _blocks(rows):
-            distance, index = tree.query(points[some], k=wanted)
-            near = distance[:, -1] <= reach
-            radius[some[near]] = np.median(lengths[sparse[index[near]]], axis=1)
-    return np.clip(radius, least, most)
-
-
-def _blocks(rows: np.ndarray) -> list[np.ndarray]:
-    return [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]

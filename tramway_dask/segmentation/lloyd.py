@@ -95,9 +95,7 @@ def _distance(axes: list[np.ndarray], centers: np.ndarray, index: np.ndarray) ->
     return np.sqrt(squared, out=squared)
 
 
-def _nearest(
-    axes: list[np.ndarray], centers: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _nearest(axes: list[np.ndarray], centers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the nearest center (the first of equals), and the distances to it and to the next."""
     from scipy.spatial import cKDTree
 

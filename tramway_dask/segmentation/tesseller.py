@@ -26,7 +26,7 @@ from ..errors import SpecificationError, suggest
 from .calibration import Tesseller
 from .given import GivenCenters, GivenTessellation, cells_of
 from .nesting import Nested
-from .tessellers import Hexagons, KMeans, Squares
+from .tessellers import GWR, Hexagons, KDTree, KMeans, Kohonen, Random, Squares
 
 __all__ = [
     "CallableTesseller",
@@ -76,6 +76,19 @@ def register(*names: str, defaults: Mapping[str, Any] | None = None) -> Callable
 register("grid", "squares")(Squares)
 register("hexagon", "hexagons")(Hexagons)
 register("kmeans", defaults={"tol": 1e-6, "prune": 2.5})(KMeans)
+register(
+    "gwr",
+    "gas",
+    defaults={
+        "min_distance": None,
+        "lifetime": 50,
+        "complete_delaunay": False,
+        "topology": "approximate density",
+    },
+)(GWR)
+register("kdtree")(KDTree)
+register("random")(Random)
+register("kohonen")(Kohonen)
 
 
 def plugins() -> list[str]:
@@ -94,7 +107,7 @@ def TessellerPlugin(name: str, **parameters: Any) -> Tesseller:
 
     Parameters
     ----------
-    name : {'grid', 'hexagon', 'kmeans'}
+    name : {'grid', 'hexagon', 'kmeans', 'gwr', 'gas', 'kdtree', 'random', 'kohonen'}
     **parameters
         Parameters of the tesseller.
 
@@ -112,7 +125,7 @@ def from_plugin(name: str, **parameters: Any) -> Tesseller:
 
     Parameters
     ----------
-    name : {'grid', 'hexagon', 'kmeans'}
+    name : {'grid', 'hexagon', 'kmeans', 'gwr', 'gas', 'kdtree', 'random', 'kohonen'}
     **parameters
         Parameters of the tesseller.
 
@@ -184,8 +197,8 @@ def from_callable(tesseller: Any) -> Tesseller:
         if issubclass(tesseller, Tesseller):
             return tesseller()
         raise SpecificationError(
-            f"{tesseller.__name__} is not a tesseller; use Squares, Hexagons, KMeans, a function, or a subclass of "
-            "tesseller.Tesseller"
+            f"{tesseller.__name__} is not a tesseller; use Squares, Hexagons, KMeans, GWR, KDTree, Random, a function, "
+            "or a subclass of tesseller.Tesseller"
         )
     if callable(tesseller):
         return CallableTesseller(function=tesseller)

@@ -1,4 +1,4 @@
-"""The tessellers: squares (or cubes), hexagons, and k-means."""
+"""The tessellers: squares (or cubes), hexagons, k-means, and those of other modules."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ from .centers import (
     hexagon_radius,
     hexagon_rows,
 )
+from .drawn import Kohonen, Random
+from .gwr import GWR
+from .kdtree import KDTree
 from .lloyd import lloyd
 from .tessellation import Tessellation, coordinates
 from .voronoi import Cells, box_edges, clipped_hexagons, clipped_voronoi, cuboids
 
-__all__ = ["Hexagons", "KMeans", "Squares", "Tesseller"]
+__all__ = ["GWR", "Hexagons", "KDTree", "KMeans", "Kohonen", "Random", "Squares", "Tesseller"]
 
 
 @dataclass(eq=False, repr=False)
