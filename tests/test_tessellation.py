@@ -6,13 +6,24 @@ import json
 
 import numpy as np
 import pytest
+from cases import walk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tramway_dask.component import canonical
-from tramway_dask.errors import SegmentationError
-from tramway_dask.segmentation import Hexagons, KMeans, Squares, Tessellation
+from tramway_dask.errors import InferenceError, SegmentationError
+from tramway_dask.inference.models import DV, D
+from tramway_dask.segmentation import (
+    Hexagons,
+    KMeans,
+    Partition,
+    Squares,
+    Tessellation,
+    VoronoiSampler,
+    segment,
+)
 from tramway_dask.segmentation.locating import NearestCenter, NestedCells, locator_from
+from tramway_dask.spt_data.tables import translocations
 
 BOX = [[0.0, 0.0], [1.0, 1.0]]
 
@@ -171,3 +182,78 @@ def test_content_makes_the_fingerprint():
     mesh = voronoi(1)
     assert mesh.fingerprint() == voronoi(1).fingerprint() != voronoi(2).fingerprint()
     assert canonical(mesh) == {"object": "Tessellation", "content": mesh.fingerprint()}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("kind", "plugin"), [(Squares, "grid"), (KMeans, "kmeans"), (Hexagons, "hexagon")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"min_location_count": 5},
+        {"avg_location_count": 30},
+        {"min_location_count": 5, "avg_location_count": 60},
+        {"rel_min_distance": 5.0},
+        {"rel_avg_distance": 3.0},
+        {"avg_location_count": 30, "rel_min_distance": 4.0},
+    ],
+    ids=str,
+)
+def test_counts_and_distances_as_in_tramway(kind, plugin, options):
+    from tramway.helper import tessellate
+
+    df = translocations(walk(0, 40))
+    # the command's default is the analyzer's, given by name
+    theirs = tessellate(df, plugin, verbose=False, **{"min_location_count": 20, **options})
+    centers = theirs.tessellation.cell_centers
+    ours = kind(**({"tol": 1e-6} if kind is KMeans else {}), **options).tessellate(df)
+    assert len(ours) == len(centers) > 3
+    # k-means stops at a tolerance
+    near = np.sqrt(((ours.centers[:, None] - centers[None]) ** 2).sum(axis=2)).min(axis=1)
+    assert near.max() < (1e-9 if kind is not KMeans else 1e-3)
+
+
+def test_components_that_are_not_linked_are_inferred_apart():
+    df = translocations(walk(0, 60))
+    mesh = Squares(resolution=0.2).tessellate(df)
+    left = mesh.centers[:, 0] < 0.5
+    crossing = mesh.pairs[left[mesh.pairs[:, 0]] != left[mesh.pairs[:, 1]]]
+    cut = mesh.set_adjacency(*crossing.T, False)
+    model = DV(diffusivity_prior=1.0, potential_prior=1.0)
+    whole = model.infer(segment(df, tesseller=mesh)).table
+    apart = model.infer(segment(df, tesseller=cut)).table
+    assert not np.allclose(whole["potential"], apart["potential"])
+    for side in (left, ~left):
+        cells = np.flatnonzero(side)
+        partition = segment(df, tesseller=cut)
+        index = partition.cell_index
+        rows = np.flatnonzero(np.isin(index, cells))
+        alone = Partition.from_arrays(
+            points=partition.points.iloc[rows],
+            param=partition.param,
+            **partition.to_arrays()
+            | {
+                "indices": np.argsort(index[rows], kind="stable"),
+                "indptr": np.cumsum([0, *np.bincount(index[rows], minlength=len(mesh))]),
+            },
+        )
+        one, other = apart.loc[cells], model.infer(alone).table
+        np.testing.assert_allclose(one["diffusivity"], other["diffusivity"], rtol=1e-5)
+        np.testing.assert_allclose(
+            one["potential"] - one["potential"].mean(),
+            other["potential"] - other["potential"].mean(),
+            atol=1e-4,
+        )
+
+
+def test_no_links_and_no_translocations_are_said():
+    df = translocations(walk(0, 60))
+    mesh = Squares(resolution=0.2).tessellate(df)
+    lonely = mesh.set_adjacency(*mesh.pairs.T, False)
+    maps = DV(diffusivity_prior=1.0, potential_prior=1.0).infer(segment(df, tesseller=lonely))
+    assert not len(maps.table) and "no two neighbouring cells" in str(maps.attrs)
+    assert len(D().infer(segment(df, tesseller=lonely)).table) == len(mesh)
+    empty = segment(df, tesseller=mesh, sampler=VoronoiSampler(min_location_count=10**6))
+    for model in (D(), DV(diffusivity_prior=1.0)):
+        with pytest.raises(InferenceError, match="no cell holds a translocation"):
+            model.infer(empty)
