@@ -31,7 +31,17 @@ PACKAGES = (
     "pyarrow",
     "shapely",
 )
-GROUPS = ("import", "segmentation", "independent", "smoothed", "dv", "overhead", "memory")
+GROUPS = (
+    "import",
+    "segmentation",
+    "tessellations",
+    "gwr",
+    "independent",
+    "smoothed",
+    "dv",
+    "overhead",
+    "memory",
+)
 
 
 def processor() -> str:
@@ -64,6 +74,7 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
     """Return the measurements by name."""
     import kernels
     import runs
+    import tessellations
 
     count, cells, repeats = (8_000, 100, 5) if quick else (40_000, 500, 11)
 
@@ -75,6 +86,8 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
     return {
         "import": lambda: runs.imports(3 if quick else 7),
         "segmentation": lambda: kernels.segmentation(count, cells, repeats=repeats),
+        "tessellations": lambda: tessellations.tessellations(40_000, repeats=repeats),
+        "gwr": lambda: tessellations.equivalence(*((4_000, 4) if quick else (12_000, 8))),
         "independent": lambda: kernels.independent(count, cells, repeats=repeats),
         "smoothed": smoothed,
         "dv": lambda: [kernels.potential(*((1_600, 6) if quick else (2_800, 12)), repeats=repeats)],
