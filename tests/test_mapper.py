@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
+import time
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
+from cases import analyzer
 from inference_cases import cubes, hexagons
 from test_models import partition
 
+import tramway_dask as td
 from tramway_dask.errors import InferenceError, SpecificationError, UnknownAttributeError
 from tramway_dask.inference import DD, DF, DV, Cells, D, Density, MapperPlugin, from_callable, from_plugin
 from tramway_dask.inference.gradient import delta0_penalty, grad1
-from tramway_dask.inference.mapper import plugins
+from tramway_dask.inference.mapper import from_maps, plugins
 
 
 def mean_square(cells, scale=1.0):
@@ -189,3 +195,165 @@ def test_operators_of_cells():
     np.testing.assert_allclose(cells.grad(0, x[kept], index_map), cells.grad(0, x))
     alone = np.where(np.arange(mesh.size) == 0, 0, -1)
     assert cells.grad(0, x[:1], alone) is None and cells.local_variation(0, x[:1], alone) is None
+
+
+def test_groups_of_neighbouring_cells():
+    mesh = hexagons(8, 6)
+    p = partition(mesh)
+    seen = []
+
+    def of_neighbours(cells):
+        seen.append(len(cells))
+        near = [sum(len(cells[j]) for j in cells.neighbours(i)) for i in cells]
+        return pd.DataFrame({"near": near}, index=list(cells))
+
+    at_once = MapperPlugin(of_neighbours).infer(p).table
+    seen.clear()
+    mapper = MapperPlugin(of_neighbours, max_cell_count=10, dilation=1)
+    # with a margin of one layer, cells of a group see all of their neighbours
+    pd.testing.assert_frame_equal(mapper.infer(p).table, at_once)
+    assert len(seen) == 8 and min(seen) > 6
+    mapper.dilation = 0
+    seen.clear()
+    alone = mapper.infer(p).table
+    assert sum(seen) == 48 and max(seen) <= 10 and (alone["near"] <= at_once["near"]).all()
+    for bad in ({"max_cell_count": 0}, {"dilation": -1}, {"max_runtime": 0}):
+        with pytest.raises(SpecificationError):
+            MapperPlugin(of_neighbours, **bad)
+
+
+def test_setup_of_plugins_is_honoured():
+    calls = []
+
+    def infer_size(cells):
+        calls.append(len(cells))
+        for cell in cells.values():
+            cell.size = len(cell)
+
+    infer_size.setup = {"name": "size", "cell_sampling": "individual", "returns": "size"}
+    maps = MapperPlugin(infer_size).infer(partition())
+    assert calls == [1] * 20 and maps.variables == ["size"]
+    assert MapperPlugin(infer_size, cell_sampling="connected").cell_sampling == "connected"
+    module = types.ModuleType("mine")
+    module.setup = {"name": "size", "infer": "infer_size", "returns": ["size"], "cell_sampling": "connected"}
+    module.infer_size = infer_size
+    made = MapperPlugin(module)
+    assert made.cell_sampling == "connected" and len(made.infer(partition())) == 20
+    module.setup["infer"] = "other"
+    with pytest.raises(SpecificationError, match=r"setup\['infer'\] should name"):
+        MapperPlugin(module)
+
+
+def test_max_runtime_stops_between_calls():
+    def slow(cells):
+        time.sleep(0.02)
+        return mean_square(cells)
+
+    mapper = MapperPlugin(slow, cell_sampling="individual", max_runtime=0.1)
+    maps = mapper.infer(partition())
+    assert 1 <= len(maps) < 20 and maps.attrs["converged"] is False
+    assert maps.attrs["message"] == f"INTERRUPTED after 0.1 s: {20 - len(maps)} cells were not reached"
+    mapper.max_runtime = 60
+    assert len(mapper.infer(partition())) == 20
+    left = []
+
+    def told(cells, max_runtime=None):
+        left.append(max_runtime)
+        return mean_square(cells)
+
+    MapperPlugin(told, max_runtime=5).infer(partition())
+    assert 4 < left[0] <= 5
+
+
+def test_features_of_given_maps_are_attributes_of_cells():
+    p = partition()
+    maps = DF().infer(p)
+
+    def power(cells):
+        values = [c.diffusivity * np.sum(c.force**2) for c in cells.values()]
+        return pd.DataFrame({"power": values}, index=list(cells))
+
+    found = MapperPlugin(power).infer(maps)
+    expected = maps["diffusivity"] * (maps["force"] ** 2).sum(axis=1)
+    np.testing.assert_allclose(found["power"], expected)
+    assert found.parent is p
+    individual = MapperPlugin(power, cell_sampling="individual").infer(maps)
+    np.testing.assert_allclose(individual["power"], expected)
+    with pytest.raises(AttributeError, match="diffusivity"):
+        MapperPlugin(power).infer(p)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        D(diffusivity_prior=2.0, confidence=0.9),
+        DV(diffusivity_prior=1, potential_prior=2),
+        DV("original", potential_prior=2, time_prior=(0.0, 0.0)),
+        DF(D0=[0.05] * 20, min_diffusivity=0.0),
+        Density(scale=True),
+        from_plugin("snr", diffusivity_prior=1.0),
+        from_plugin("bayes_factor", B_threshold=3),
+        from_plugin("d.conj_prior", grad_selection_angle=0.5),
+    ],
+)
+def test_the_mapper_of_maps_is_found_again(model):
+    p = partition()
+    p.points["dt"] = 0.04
+    maps = model.infer(p)
+    assert from_maps(maps) == model
+    stored = pickle.loads(pickle.dumps(maps))
+    assert from_maps(stored) == model
+
+
+def test_mappers_that_maps_do_not_tell():
+    maps = MapperPlugin(mean_square).infer(partition())
+    with pytest.raises(InferenceError, match="made by the function 'mean_square'"):
+        from_maps(maps)
+    large = DF(D0=np.full(100, 0.05), diffusivity_prior=1.0).infer(partition(hexagons(10, 10)))
+    with pytest.raises(InferenceError, match="'D0' was a large array"):
+        from_maps(large)
+    assert from_maps(large, exclude_attrs=["D0"]) == DF(diffusivity_prior=1.0)
+    with pytest.raises(InferenceError, match="belongs to none"):
+        D().from_maps("dv")
+
+
+def test_from_maps_and_text_in_an_analyzer(tmp_path):
+    a = analyzer(tmp_path / "results", mapper=D(diffusivity_prior=3.0))
+    a.pipeline.append_stage(td.stages.tessellate_and_infer("m"))
+    assert a.run(progress=False).ok
+    b = analyzer(tmp_path / "results")
+    b.mapper.from_maps("m")
+    assert b.mapper == D(diffusivity_prior=3.0)
+    sampling = next(iter(b.roi.as_support_regions())).get_sampling()
+    b.mapper.to_ascii_file(tmp_path / "m.txt", sampling.get_child("m"), add_coordinates=True)
+    text = pd.read_csv(tmp_path / "m.txt", sep="\t", index_col="cell")
+    np.testing.assert_allclose(text[["x", "y"]], sampling.centers[text.index], atol=1e-4)
+
+
+def test_time_profiles():
+    a = td.RWAnalyzer(
+        tesseller=td.tessellers.Squares(0.4), time=td.segmentation.SlidingWindow(duration=1), mapper=D()
+    )
+    points = td.simulate.random_walk(trajectory_count=60, diffusivity=0.05, duration=3, seed=1)
+    sampling = a.sampler.sample(points)
+    maps = a.mapper.infer(sampling, sigma=0.02)
+    size = sampling.number_of_cells // 3
+    cells = set()
+    for j, times, profile in a.mapper.as_time_profiles(
+        sampling, maps, return_times=True, return_bin_index=True
+    ):
+        cells.add(j)
+        np.testing.assert_array_equal(times, sampling.segments[profile.index])
+        pd.testing.assert_series_equal(
+            profile["diffusivity"].reset_index(drop=True),
+            maps["diffusivity"].loc[profile.index * size + j].reset_index(drop=True),
+        )
+    assert cells == set((maps.table.index % size).tolist())
+    one = a.mapper.get_time_profile(sampling, maps, 3, segment_indices=[0, -1])
+    assert one.index.tolist() == [0, 2]
+    with pytest.raises(InferenceError, match="mapped in none of these segments"):
+        a.mapper.get_time_profile(sampling, maps, 999)
+    with pytest.raises(InferenceError, match="there are 3 time segments"):
+        a.mapper.get_time_profile(sampling, maps, 3, segment_indices=7)
+    with pytest.raises(InferenceError, match="need time segments"):
+        a.mapper.get_time_profile(sampling.restrict_to_segment(0), maps, 3)

@@ -76,6 +76,10 @@ class NoMapper(_Unset):
         """Choose a function of the cells."""
         self._analyzer.mapper = mappers.from_callable(function, **parameters)
 
+    def from_maps(self, label_or_maps: Any = None, exclude_attrs: Any = ()) -> None:
+        """Choose the mapper that made some maps."""
+        self._analyzer.mapper = mappers.from_maps(label_or_maps, exclude_attrs, owner=self._analyzer)
+
     def infer(self, sampling: Any, **options: Any) -> Any:
         """Complain."""
         raise SpecificationError(f"no {self._kind} is chosen yet: choose one first, as in `{self._example}`")

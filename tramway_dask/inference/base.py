@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ..component import Component
 from .maps import Maps
+from .profiles import as_time_profiles, get_time_profile
 
 __all__ = ["Mapper"]
 
@@ -38,6 +40,29 @@ class Mapper(Component):
         from .mapper import from_plugin
 
         return self.become(from_plugin(plugin, **setup))
+
+    def from_maps(self, label_or_maps: Any = None, exclude_attrs: Iterable[str] = ()) -> Any:
+        """Put the mapper that made some maps in the place of this one; see `mapper.from_maps`."""
+        from .mapper import from_maps
+
+        return self.become(from_maps(label_or_maps, exclude_attrs, owner=self.owner))
+
+    def to_ascii_file(self, path: str | Path, maps: Maps, **options: Any) -> None:
+        """Write maps as tab-separated text; see `Maps.to_ascii_file`."""
+        maps.to_ascii_file(path, **options)
+
+    def as_time_profiles(self, sampling: Any, maps: Any, *args: Any, **options: Any) -> Iterator[Any]:
+        """Iterate over the time profiles of spatial cells; see `profiles.as_time_profiles`."""
+        return as_time_profiles(sampling, maps, *args, **options)
+
+    def get_time_profile(self, sampling: Any, maps: Any, *args: Any, **options: Any) -> Any:
+        """Return the time profile of a spatial cell; see `profiles.get_time_profile`."""
+        return get_time_profile(sampling, maps, *args, **options)
+
+    def _settings(self) -> dict[str, Any]:
+        """Return the parameters that differ from their defaults, as maps keep them."""
+        default = type(self)().to_dict()
+        return {k: v for k, v in self.to_dict().items() if k != "type" and v != default[k]}
 
     def from_callable(self, function: Callable[..., Any], **setup: Any) -> Any:
         """Put a mapper made of a function in the place of this one; see `mapper.from_callable`."""

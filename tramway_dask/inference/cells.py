@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import InferenceError
 from .gradient import Gradient, grad1, restrict
 from .inputs import space_columns
+from .maps import Maps
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -136,6 +137,9 @@ class Cells(Mapping[int, Cell]):
         Restrict to these cells; neighbours are then sought among them only.
     grad_options : mapping, optional
         ``selection_angle`` and ``epsilon`` of `gradient.grad1`.
+    maps : Maps, optional
+        Their features become attributes of the cells: numbers, or arrays (d,) of vectors. Names
+        that cells have anyway are left alone.
     """
 
     def __init__(
@@ -144,8 +148,10 @@ class Cells(Mapping[int, Cell]):
         keys: Sequence[int] | IntArray | None = None,
         *,
         grad_options: Mapping[str, Any] | None = None,
+        maps: Maps | None = None,
     ) -> None:
         self.partition = partition
+        self._maps = maps
         self._indptr = np.asarray(partition.indptr)
         self._indices = np.asarray(partition.indices)
         self._centers = np.asarray(partition.centers, dtype=float)
@@ -171,6 +177,10 @@ class Cells(Mapping[int, Cell]):
         if index not in self._made:
             rows = self._indices[self._indptr[index] : self._indptr[index + 1]]
             self._made[index] = Cell(index, rows, self)
+            for name, values in self._features.items():
+                if index in values.index:
+                    found = values.loc[index].to_numpy() if values.ndim == 2 else values.loc[index]
+                    setattr(self._made[index], name, found)
         return self._made[index]
 
     def __iter__(self) -> Iterator[int]:
@@ -181,6 +191,43 @@ class Cells(Mapping[int, Cell]):
 
     def __repr__(self) -> str:
         return f"Cells({len(self)} of {len(self._position)} cells)"
+
+    @cached_property
+    def _features(self) -> dict[str, pd.Series | pd.DataFrame]:
+        if self._maps is None:
+            return {}
+        names = [n for n in self._maps.features if n.isidentifier() and not hasattr(Cell, n)]
+        return {n: self._maps[n] for n in names if n not in ("index", "cache")}
+
+    def restricted(self, keys: Sequence[int] | IntArray) -> Cells:
+        """Return some of the cells, with neighbours among them only."""
+        return Cells(self.partition, keys, grad_options=self._grad_options, maps=self._maps)
+
+    def dilated(self, keys: IntArray, layers: int) -> IntArray:
+        """Return the numbers of some cells and of their neighbours, up to so many links away."""
+        indptr, indices = self._neighbours
+        rows = np.repeat(np.arange(len(self.indices)), np.diff(indptr))
+        inside = np.zeros(len(self.indices), dtype=bool)
+        inside[self._position[keys]] = True
+        for _ in range(layers):
+            inside[indices[inside[rows]]] = True
+        return self.indices[inside]
+
+    def blocks(self, largest: int) -> list[IntArray]:
+        """Return the numbers of the cells of compact groups, of `largest` cells each at most.
+
+        Cells are halved at the median of their longer side, until groups are small enough.
+        """
+        found, left = [], [self.indices]
+        while left:
+            keys = left.pop()
+            if len(keys) <= largest:
+                found.append(keys)
+                continue
+            centers = self._centers[keys]
+            order = np.argsort(centers[:, np.argmax(np.ptp(centers, axis=0))], kind="stable")
+            left += [np.sort(half) for half in np.array_split(keys[order], 2)]
+        return sorted(found, key=lambda keys: int(keys[0]))
 
     @cached_property
     def space_cols(self) -> list[str]:

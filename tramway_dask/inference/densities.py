@@ -78,7 +78,9 @@ class LocalDensity(Mapper):
         with np.errstate(divide="ignore", invalid="ignore"):
             error = np.where(n > 1, np.sqrt(np.maximum(square - mean**2, 0) / (n - 1)), np.nan)
         columns = {"density": mean, error_column("density"): error}
-        return finish(inputs, columns, {"converged": True}, self.name, sigma, began)
+        return finish(
+            inputs, columns, {"converged": True, "settings": self._settings()}, self.name, sigma, began
+        )
 
     def _density(self, points: FloatArray, box: FloatArray) -> FloatArray:
         places, number, many = np.unique(points, axis=0, return_inverse=True, return_counts=True)
@@ -172,7 +174,14 @@ class SphericalVolume(Mapper):
         np.minimum.at(nearest, row, np.sqrt(np.einsum("nk,nk->n", gap, gap)))
         radius = np.maximum(radius, nearest)
         volume = np.pi * radius**2 if points.shape[1] == 2 else 4 / 3 * np.pi * radius**3
-        return finish(inputs, {"volume": volume}, {"converged": True}, self.name, sigma, began)
+        return finish(
+            inputs,
+            {"volume": volume},
+            {"converged": True, "settings": self._settings()},
+            self.name,
+            sigma,
+            began,
+        )
 
 
 def _ranges(start: IntArray, sizes: IntArray) -> IntArray:

@@ -104,7 +104,9 @@ class Gradients(Spatial):
             if len(rows):
                 values[rows], errors[rows] = self._of(maps, name, inputs, rows)
             add_vector(columns, name, values, errors)
-        return finish(inputs, columns, {"converged": True}, self.name, maps.sigma, began)
+        return finish(
+            inputs, columns, {"converged": True, "settings": self._settings()}, self.name, maps.sigma, began
+        )
 
     def _of(self, maps: Maps, name: str, inputs: Inputs, rows: IntArray) -> tuple[FloatArray, FloatArray]:
         operator = self._gradient(inputs.only(inputs.cells[rows]))
@@ -267,7 +269,9 @@ class Curl(Mapper):
             )
         name = f"curl<{feature}>_{self.distance}"
         columns = {name: curl, error_column(name): error}
-        return finish(inputs, columns, {"converged": True}, self.name, maps.sigma, began)
+        return finish(
+            inputs, columns, {"converged": True, "settings": self._settings()}, self.name, maps.sigma, began
+        )
 
     def _feature(self, maps: Maps) -> str:
         vectors = [f for f in maps.features if {f"{f} x", f"{f} y"} <= set(maps.variables)]

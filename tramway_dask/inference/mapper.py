@@ -1,23 +1,15 @@
-"""Mappers by name, and mappers made of a user's function."""
+"""Mappers by name, around functions, and from maps."""
 
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from ..component import Component, one_of, optional, setting
-from ..errors import InferenceError, SpecificationError, UnknownAttributeError, suggest
-from .base import Mapper
-from .cells import Cells
-from .inputs import localization_precision
+from ..component import Component
+from ..errors import InferenceError, SpecificationError, suggest
+from .functions import FunctionMapper
 from .maps import Maps
-from .model import LOST
 from .models import (
     DD,
     DF,
@@ -33,7 +25,7 @@ from .models import (
     SphericalVolume,
 )
 
-__all__ = ["FunctionMapper", "MapperPlugin", "from_callable", "from_plugin", "plugins"]
+__all__ = ["FunctionMapper", "MapperPlugin", "from_callable", "from_maps", "from_plugin", "plugins"]
 
 _FAMILIES: Mapping[str, type[Component]] = {"d": D, "dd": DD, "ddrift": DD, "df": DF}
 _PREFIXES = ("", "standard.", "smooth.", "regularized.", "unsmooth.", "degraded.")
@@ -66,9 +58,10 @@ def from_plugin(plugin: str | Callable[..., Any], **setup: Any) -> Any:
 
     Parameters
     ----------
-    plugin : str or callable
+    plugin : str, callable or module
         A name such as 'd', 'dd', 'df', 'dv', 'stochastic.dv', 'smooth.d', 'density'; or a function,
-        see `from_callable`.
+        see `from_callable`, whose attribute `setup` may hold fields of `FunctionMapper`; or a
+        module with such a dictionary `setup` and the function that its entry 'infer' names.
     setup
         For a name, parameters of the model; for a function, see `from_callable`.
 
@@ -77,8 +70,13 @@ def from_plugin(plugin: str | Callable[..., Any], **setup: Any) -> Any:
     SpecificationError
         If the name is unknown.
     """
+    if isinstance(getattr(plugin, "setup", None), Mapping) and not callable(plugin):
+        return _of_module(plugin, setup)
     if callable(plugin):
-        return from_callable(plugin, **setup)
+        declared = getattr(plugin, "setup", None)
+        known = FunctionMapper.__dataclass_fields__
+        declared = {k: v for k, v in declared.items() if k in known} if isinstance(declared, Mapping) else {}
+        return from_callable(plugin, **{**declared, **setup})
     if plugin not in plugins():
         raise SpecificationError(f"unknown mapper {plugin!r}; {suggest(plugin, plugins())}")
     if plugin in _OTHERS:
@@ -90,6 +88,63 @@ def from_plugin(plugin: str | Callable[..., Any], **setup: Any) -> Any:
     for name, value in setup.items():
         setattr(model, name, value)
     return model
+
+
+def from_maps(label_or_maps: Any = None, exclude_attrs: Iterable[str] = (), *, owner: Any = None) -> Any:
+    """Return the mapper that made some maps, with its parameters.
+
+    Parameters
+    ----------
+    label_or_maps : Maps, str, int, or (sampling label, map label)
+        Labels are sought in the first region of the analyzer that the mapper belongs to.
+    exclude_attrs : iterable of str
+        Parameters to be left at their defaults.
+    owner : RWAnalyzer, optional
+
+    Raises
+    ------
+    InferenceError
+        If the maps were made by a function, or with a parameter that maps do not keep.
+    """
+    maps = label_or_maps
+    if not isinstance(maps, Maps):
+        if owner is None:
+            raise InferenceError(
+                "from_maps: a label is sought in an analyzer, and this mapper belongs to none"
+            )
+        path = maps if isinstance(maps, tuple | list) else (None, maps)
+        maps = next(iter(owner.roi.as_support_regions())).get_sampling(path[0]).get_child(path[-1])
+    settings = {k: v for k, v in maps.attrs.get("settings", {}).items() if k not in set(exclude_attrs)}
+    if maps.mode not in plugins():
+        raise InferenceError(
+            f"these maps were made by the function {maps.mode!r}, which they do not hold; use `from_callable`"
+        )
+    lost = [k for k, v in settings.items() if isinstance(v, Mapping)]
+    if lost:
+        raise InferenceError(
+            f"from_maps: {lost[0]!r} was a large array, which maps do not keep; pass exclude_attrs={lost!r} and set it"
+        )
+    # the plugin of this name is not the default variant
+    model = DV() if maps.mode == "dv" else from_plugin(maps.mode)
+    for key, value in settings.items():
+        setattr(model, key, value)
+    return model
+
+
+def _of_module(module: Any, setup: dict[str, Any]) -> FunctionMapper:
+    """Return the mapper of a module written as a plugin: a dictionary `setup`, and the function it names."""
+    declared = dict(module.setup)
+    functions = [f for n, f in vars(module).items() if inspect.isfunction(f) and n.startswith("infer")]
+    name = declared.get("infer")
+    function = getattr(module, name, None) if name else (functions[0] if len(functions) == 1 else None)
+    if function is None:
+        raise SpecificationError(
+            f"plugin {getattr(module, '__name__', module)!r}: setup['infer'] should name its function, got {name!r}"
+        )
+    kept = {k: declared[k] for k in ("returns", "input_type", "arguments", "cell_sampling") if k in declared}
+    if kept.get("input_type") is not None:
+        kept["input_type"] = str(kept["input_type"]).lower()
+    return from_callable(function, **{**kept, **setup})
 
 
 def from_callable(function: Callable[..., Any], **setup: Any) -> FunctionMapper:
@@ -115,195 +170,3 @@ def from_callable(function: Callable[..., Any], **setup: Any) -> FunctionMapper:
 def MapperPlugin(plugin: str | Callable[..., Any], **setup: Any) -> Any:
     """Return a mapper by name or around a function; see `from_plugin`."""
     return from_plugin(plugin, **setup)
-
-
-def _callable(name: str, value: Any) -> Callable[..., Any]:
-    if not callable(value):
-        raise SpecificationError(f"{name}: expected a function of the cells, got {value!r}")
-    return value
-
-
-def _names(name: str, value: Any) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    names = (value,) if isinstance(value, str) else tuple(value)
-    if not all(isinstance(n, str) for n in names):
-        raise SpecificationError(f"{name}: expected names of cell attributes, got {value!r}")
-    return names
-
-
-def _mapping(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise SpecificationError(f"{name}: expected a dictionary, got {value!r}")
-    return dict(value)
-
-
-@dataclass(eq=False, repr=False)
-class FunctionMapper(Mapper):
-    """A mapper made of a function.
-
-    The function is called as ``function(cells, **options)``, where `cells` is a `Cells`
-    dictionary, and returns a table indexed by the keys of `cells` (cells may be missing), or a
-    pair of such a table with a table of posteriors or a dictionary of attributes. Attributes set
-    on the mapper become `options`, if the function takes an argument of that name; ``sigma``
-    (µm) is passed if the function names it.
-
-    Parameters
-    ----------
-    function : callable
-    returns : sequence of str, optional
-        Names of attributes that the function sets on each cell, to be collected instead of what
-        it returns.
-    input_type : {None, 'partition'}
-        'partition' for a function of the `Partition` rather than of cells.
-    arguments : mapping
-        Names of options that the function accepts beyond its signature (a command-line
-        declaration in TRamWAy).
-    cell_sampling : {None, 'group', 'connected', 'individual'}
-        Call the function once with all cells (None, 'group'), once per connected component, or
-        once per cell. Keys are always global cell numbers.
-    options : mapping
-        Arguments of the function.
-    """
-
-    function: Any = setting(None, check=_callable)
-    returns: Any = setting(None, check=_names)
-    input_type: str | None = setting(None, check=one_of(None, "cells", "partition"))
-    arguments: Any = setting(default_factory=dict, check=_mapping)
-    cell_sampling: str | None = setting(None, check=optional(one_of("group", "connected", "individual")))
-    options: Any = setting(default_factory=dict, check=_mapping)
-
-    lost: ClassVar[Mapping[str, str]] = {
-        "worker_count": LOST["worker_count"],
-        "max_cell_count": "cells are not split into groups",
-        "dilation": "cells are not split into groups",
-        "verbose": "the function may log what it wants",
-        "max_runtime": "the function decides when to stop",
-    }
-
-    def __post_init__(self) -> None:
-        if self.function is None:
-            raise SpecificationError("a mapper needs a function of the cells")
-        for name in self.options:
-            self._check_option(name)
-
-    @property
-    def name(self) -> str:
-        """Name of the function."""
-        return getattr(self.function, "__name__", type(self.function).__name__)
-
-    def _signature(self) -> tuple[list[str], bool]:
-        try:
-            parameters = list(inspect.signature(self.function).parameters.values())
-        except (TypeError, ValueError):
-            return [], True
-        keywords = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        named = [p.name for p in parameters[1:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        return named, keywords
-
-    def _check_option(self, name: str) -> None:
-        named, keywords = self._signature()
-        known = [*named, *self.arguments]
-        if name not in known and not keywords:
-            raise UnknownAttributeError(
-                f"the function {self.name!r} takes no argument {name!r}; "
-                f"{suggest(name, [*known, *self.parameters()])}"
-            )
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        known = name.startswith("_") or name in self.parameters()
-        named = not known and "function" in self.__dict__ and name in (*self._signature()[0], *self.arguments)
-        if known or (name in self.lost and not named):
-            super().__setattr__(name, value)
-            return
-        self._check_option(name)
-        self.options[name] = value
-        object.__setattr__(self, name, value)
-
-    def infer(self, partition: Any, *, sigma: float | None = None) -> Maps:
-        """Call the function on the cells of a partition.
-
-        Raises
-        ------
-        InferenceError
-            If no cell holds a translocation, or the function returned something else than
-            expected. What the function itself raises is passed on.
-        """
-        began = time.perf_counter()
-        options = dict(self.options)
-        if "sigma" in self._signature()[0] and "sigma" not in options:
-            options["sigma"] = localization_precision(sigma, partition, self.owner)
-        cells = Cells(partition)
-        if len(cells) == 0:
-            raise InferenceError(f"no cell holds a translocation, {self.name!r} was not called")
-        attrs: dict[str, Any] = {"converged": True}
-        tables = []
-        for group in self._groups(partition, cells):
-            argument = partition if self.input_type == "partition" else group
-            result = self.function(argument, **options)
-            table = self._collect(group) if self.returns else self._table(result, group, attrs)
-            tables.append(table)
-        table = tables[0] if len(tables) == 1 else pd.concat(tables).sort_index()
-        maps = Maps(table.copy(deep=False), self.name, sigma, time.perf_counter() - began, attrs)
-        maps.parent = partition
-        return maps
-
-    def _groups(self, partition: Any, cells: Cells) -> Iterable[Cells]:
-        if self.input_type == "partition" or self.cell_sampling in (None, "group"):
-            return [cells]
-        if self.cell_sampling == "connected":
-            return [Cells(partition, keys) for keys in cells.connected()]
-        return [Cells(partition, [key]) for key in cells]
-
-    def _collect(self, cells: Cells) -> pd.DataFrame:
-        columns: dict[str, Any] = {}
-        for name in self.returns:
-            found = {i: getattr(c, name) for i, c in cells.items() if hasattr(c, name)}
-            if not found:
-                raise InferenceError(
-                    f"{self.name!r} set no attribute {name!r} on any cell, expected by `returns`"
-                )
-            values = np.array(list(found.values()))
-            index = list(found)
-            if values.ndim == 1:
-                columns[name] = pd.Series(values, index=index)
-            else:
-                for k, axis in enumerate(cells.space_cols[: values.shape[1]]):
-                    columns[f"{name} {axis}"] = pd.Series(values[:, k], index=index)
-        return pd.DataFrame(columns)
-
-    def _table(self, result: Any, cells: Cells, attrs: dict[str, Any]) -> pd.DataFrame:
-        table = result
-        if isinstance(result, tuple) and len(result) == 2:
-            table, extra = result
-            if isinstance(extra, Mapping):
-                attrs.update(extra)
-            elif isinstance(extra, pd.DataFrame | pd.Series | np.ndarray | list):
-                attrs["posteriors"] = extra
-            else:
-                self._refuse(result)
-        if not isinstance(table, pd.DataFrame):
-            self._refuse(result)
-        known = set(range(partition_size(cells))) if self.input_type == "partition" else set(cells)
-        strange = [i for i in table.index if i not in known]
-        if strange or table.index.has_duplicates:
-            what = f"{strange[0]!r} is not one of them" if strange else "it has duplicates"
-            raise InferenceError(
-                f"the function {self.name!r} returned a table whose index should hold keys of `cells`, "
-                f"each at most once, but {what}; use `pd.DataFrame(values, index=list(cells))`"
-            )
-        return table
-
-    def _refuse(self, result: Any) -> None:
-        shown = type(result).__name__
-        if isinstance(result, tuple):
-            shown = f"({', '.join(type(r).__name__ for r in result)})"
-        raise InferenceError(
-            f"the function {self.name!r} returned {shown}, expected a DataFrame indexed by the keys of "
-            "`cells`, or a pair of it with a DataFrame of posteriors or a dictionary of attributes"
-        )
-
-
-def partition_size(cells: Cells) -> int:
-    """Return the number of cells of the partition, empty ones included."""
-    return len(cells.partition.indptr) - 1

@@ -265,7 +265,9 @@ class SNR(D):
         )
         table = maps.table.drop(columns=list(columns), errors="ignore")
         columns = {str(c): table[c].to_numpy() for c in table.columns} | columns
-        return finish(inputs, columns, dict(maps.attrs), self._mode, maps.sigma, began)
+        return finish(
+            inputs, columns, {**maps.attrs, "settings": self._settings()}, self._mode, maps.sigma, began
+        )
 
 
 @dataclass(eq=False, repr=False)
@@ -302,6 +304,7 @@ class Density(Mapper):
         with np.errstate(divide="ignore"):
             columns = {"density": factor * n / inputs.areas, "density se": factor * np.sqrt(n) / inputs.areas}
         table = pd.DataFrame(columns, index=pd.Index(inputs.cells, name="cell"))
-        maps = Maps(table, "density", sigma, time.perf_counter() - began, {"converged": True})
+        attrs = {"converged": True, "settings": self._settings()}
+        maps = Maps(table, "density", sigma, time.perf_counter() - began, attrs)
         maps.parent = partition
         return maps

@@ -67,7 +67,7 @@ class Signal:
             steps = ", ".join(f"{t:g}" for t in np.unique(s.dt)[:5])
             raise InferenceError(
                 f"translocations have several time steps ({steps} s), and variances of different steps do not "
-                "compare; split trajectories at missing frames with `spt_data.reindex_trajectories`"
+                "compare; split trajectories at missing frames with `spt_data.filters.reindex_trajectories`"
             )
         n = np.bincount(s.cell, weights=s.n, minlength=m)
         s1 = np.stack([np.bincount(s.cell, weights=v, minlength=m) for v in s.s1.T], axis=1)
