@@ -39,6 +39,7 @@ GROUPS = (
     "independent",
     "smoothed",
     "dv",
+    "bayes",
     "overhead",
     "memory",
 )
@@ -91,6 +92,9 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
         "independent": lambda: kernels.independent(count, cells, repeats=repeats),
         "smoothed": smoothed,
         "dv": lambda: [kernels.potential(*((1_600, 6) if quick else (2_800, 12)), repeats=repeats)],
+        "bayes": lambda: [
+            kernels.bayes_factors(*((8_000, 100) if quick else (40_000, 500)), repeats=repeats)
+        ],
         "overhead": lambda: runs.overhead(*((4, 20) if quick else (20, 50))),
         "memory": lambda: [runs.memory(400_000 if quick else 1_600_000, regions) for regions in (16, 4)],
     }

@@ -59,7 +59,7 @@ class Mapper(Component):
         """Return the time profile of a spatial cell; see `profiles.get_time_profile`."""
         return get_time_profile(sampling, maps, *args, **options)
 
-    def _settings(self) -> dict[str, Any]:
+    def _parameters_set(self) -> dict[str, Any]:
         """Return the parameters that differ from their defaults, as maps keep them."""
         default = type(self)().to_dict()
         return {k: v for k, v in self.to_dict().items() if k != "type" and v != default[k]}

@@ -145,7 +145,7 @@ class BayesFactor(Spatial):
         attrs = {
             "converged": True,
             "B_threshold": self.B_threshold,
-            "settings": self._settings(),
+            "settings": self._parameters_set(),
             "undefined_values": int(table["lg_B"].isna().sum()),
         }
         if extra is not None:

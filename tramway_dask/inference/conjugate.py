@@ -237,5 +237,5 @@ class DConjugatePrior(Spatial):
         columns[error_column("diffusivity")] = error
         columns["ci low"] = found.quantile((1 - self.alpha) / 2) - shift
         columns["ci high"] = found.quantile((1 + self.alpha) / 2) - shift
-        attrs = {"converged": True, "alpha": self.alpha, "settings": self._settings()}
+        attrs = {"converged": True, "alpha": self.alpha, "settings": self._parameters_set()}
         return finish(inputs, columns, attrs, self.name, sigma, began)

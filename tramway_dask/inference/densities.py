@@ -79,7 +79,7 @@ class LocalDensity(Mapper):
             error = np.where(n > 1, np.sqrt(np.maximum(square - mean**2, 0) / (n - 1)), np.nan)
         columns = {"density": mean, error_column("density"): error}
         return finish(
-            inputs, columns, {"converged": True, "settings": self._settings()}, self.name, sigma, began
+            inputs, columns, {"converged": True, "settings": self._parameters_set()}, self.name, sigma, began
         )
 
     def _density(self, points: FloatArray, box: FloatArray) -> FloatArray:
@@ -177,7 +177,7 @@ class SphericalVolume(Mapper):
         return finish(
             inputs,
             {"volume": volume},
-            {"converged": True, "settings": self._settings()},
+            {"converged": True, "settings": self._parameters_set()},
             self.name,
             sigma,
             began,

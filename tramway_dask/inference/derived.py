@@ -105,7 +105,12 @@ class Gradients(Spatial):
                 values[rows], errors[rows] = self._of(maps, name, inputs, rows)
             add_vector(columns, name, values, errors)
         return finish(
-            inputs, columns, {"converged": True, "settings": self._settings()}, self.name, maps.sigma, began
+            inputs,
+            columns,
+            {"converged": True, "settings": self._parameters_set()},
+            self.name,
+            maps.sigma,
+            began,
         )
 
     def _of(self, maps: Maps, name: str, inputs: Inputs, rows: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -270,7 +275,12 @@ class Curl(Mapper):
         name = f"curl<{feature}>_{self.distance}"
         columns = {name: curl, error_column(name): error}
         return finish(
-            inputs, columns, {"converged": True, "settings": self._settings()}, self.name, maps.sigma, began
+            inputs,
+            columns,
+            {"converged": True, "settings": self._parameters_set()},
+            self.name,
+            maps.sigma,
+            began,
         )
 
     def _feature(self, maps: Maps) -> str:

@@ -188,7 +188,7 @@ class BaseModel(Spatial):
                 table[axis] = inputs.centers[:, k]
         undefined = [np.isnan(v) for c, v in columns.items() if c.endswith(" se")]
         attrs["undefined_errors"] = int(np.count_nonzero(np.logical_or.reduce(undefined)))
-        attrs["settings"] = self._settings()
+        attrs["settings"] = self._parameters_set()
         set_by_user = {k: getattr(self, k) for k in self.parameters() if k.endswith("prior")}
         chosen = attrs.get("prior_selection", {}).get("weights", {})
         attrs["priors"] = {k: v for k, v in set_by_user.items() if v and not is_auto(v)} | chosen

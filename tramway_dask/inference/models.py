@@ -266,7 +266,7 @@ class SNR(D):
         table = maps.table.drop(columns=list(columns), errors="ignore")
         columns = {str(c): table[c].to_numpy() for c in table.columns} | columns
         return finish(
-            inputs, columns, {**maps.attrs, "settings": self._settings()}, self._mode, maps.sigma, began
+            inputs, columns, {**maps.attrs, "settings": self._parameters_set()}, self._mode, maps.sigma, began
         )
 
 
@@ -304,7 +304,7 @@ class Density(Mapper):
         with np.errstate(divide="ignore"):
             columns = {"density": factor * n / inputs.areas, "density se": factor * np.sqrt(n) / inputs.areas}
         table = pd.DataFrame(columns, index=pd.Index(inputs.cells, name="cell"))
-        attrs = {"converged": True, "settings": self._settings()}
+        attrs = {"converged": True, "settings": self._parameters_set()}
         maps = Maps(table, "density", sigma, time.perf_counter() - began, attrs)
         maps.parent = partition
         return maps
