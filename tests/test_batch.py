@@ -21,7 +21,8 @@ from cases import CENTERS, SIGMA, analyzer, same_maps, walk, write_fields
 import tramway_dask as td
 from tramway_dask import environments
 from tramway_dask.analyzer.detached import RunHandle, _pickle, _sources_needed, attach
-from tramway_dask.environments.batch import _send, array_size, driver_script, remove_run, workers_script
+from tramway_dask.environments.batch import _send, remove_run
+from tramway_dask.environments.batch_scripts import array_size, driver_script, workers_script
 from tramway_dask.environments.driver import BatchClient, Watch, read_private
 from tramway_dask.environments.inspection import inspect_run, job_logs, judge
 from tramway_dask.environments.records import RunRecord, find_record, plain, read_records
@@ -105,7 +106,7 @@ def test_no_record_can_be_written(records: Path) -> None:
         ({"worker_count": 3}, (6, 3)),
         ({"worker_count": 3, "scheduler_walltime": "03:30:00"}, (15, 3)),
         ({"worker_count": 40, "max_array": 50}, (50, 40)),
-        ({"worker_count": 40, "max_jobs": 10}, (9, 9)),
+        ({"worker_count": 40, "max_jobs": 10}, (8, 8)),
         ({"worker_count": 40, "max_resubmits": 1}, (41, 40)),
     ],
 )
@@ -121,12 +122,12 @@ def run_folder(path: Path, python: str = sys.executable) -> RunFolder:
 
 def test_scripts_are_quoted(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "a b's $(run)")
-    for text in (workers_script(run, 3), driver_script(run, walltime="02:00:00")):
+    env = environments.Slurm(scheduler_walltime="02:00:00")
+    for text in (workers_script(run), driver_script(run, env)):
         done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True)
         assert done.returncode == 0, done.stderr
         assert "$(run)'" in text
-    assert "261122-010203-abcdef-2" in workers_script(run, 3)
-    assert "-t 02:00:00" in driver_script(run, walltime="02:00:00")
+    assert "-t 02:00:00" in driver_script(run, env)
 
 
 def job(part: str, state: str, reason: str = "None", **about: Any) -> Job:
@@ -297,11 +298,10 @@ def test_only_private_files_are_unpickled(tmp_path: Path) -> None:
 
 
 def test_driver_gives_up_without_workers(tmp_path: Path) -> None:
-    client = BatchClient(SimpleNamespace(), tmp_path, 2)
+    client = BatchClient(SimpleNamespace(), tmp_path / "gave-up")
     client.check()
-    for name in "01":
-        (tmp_path / name).touch()
-    with pytest.raises(ClusterError, match="all 2 worker jobs"):
+    (tmp_path / "gave-up").write_text("22 worker jobs have ended before their time\n")
+    with pytest.raises(ClusterError, match="22 worker jobs have ended before their time; see their logs"):
         client.check()
 
 
@@ -373,7 +373,6 @@ def test_driver_and_workers_as_the_jobs_run_them(tmp_path: Path) -> None:
     settings = {
         "run_id": run.run_id,
         "interface": "lo",
-        "jobs": 1,
         "overwrite": False,
         "status_interval": 0.2,
     }
@@ -389,7 +388,10 @@ def test_driver_and_workers_as_the_jobs_run_them(tmp_path: Path) -> None:
     started = []
     try:
         with open(log, "w") as output, open(path / "logs/worker.log", "w") as other:
-            for text, place in ((workers_script(run, 1), other), (driver_script(run), output)):
+            for text, place in (
+                (workers_script(run), other),
+                (driver_script(run, environments.Slurm()), output),
+            ):
                 process = subprocess.Popen(
                     ["bash", "-s"], stdin=subprocess.PIPE, stdout=place, stderr=place, text=True, env=environ
                 )
@@ -403,7 +405,7 @@ def test_driver_and_workers_as_the_jobs_run_them(tmp_path: Path) -> None:
             time.sleep(0.2)
         assert (path / "driver.ended").read_text().strip() == "0", log.read_text()
         assert started[0].wait(20) is not None
-        assert (path / "ended/0").exists()
+        assert (path / "ended/0_0").exists()
         assert started[1].wait(20) == 0
         assert not (path / "tls").exists()
     finally:
@@ -427,3 +429,78 @@ def test_driver_and_workers_as_the_jobs_run_them(tmp_path: Path) -> None:
     assert asyncio.run(remove_run(LocalShell(), mine))
     assert not path.exists()
     assert not asyncio.run(remove_run(LocalShell(), mine))
+
+
+def test_only_what_is_missing_is_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = tmp_path / "run"
+    for name in ("tmp", "results"):
+        (run / name).mkdir(parents=True)
+    there = staged(run / "results", model=td.models.DD())
+    assert there.run(progress=False).ok
+    (run / "status.json").write_text(told("done"))
+    (run / "notes.txt").write_text("one")
+    (tmp_path / "picture.png").write_text("two")
+    mine = record(
+        kind="local", folder=str(run), results=str(tmp_path / "res"), directory=str(tmp_path / "here"),
+        collectibles=["notes.txt", str(tmp_path / "picture.png"), "absent.txt"],
+    )  # fmt: skip
+    here = Store(tmp_path / "res")
+
+    def received() -> int:
+        handle = RunHandle(mine)
+        handle.fetch()
+        same_maps(there.maps("m"), td.RWAnalyzer(results=here.folder).maps("m"))
+        return handle.received
+
+    first = received()
+    assert first > 0
+    assert (tmp_path / "here/notes.txt").read_text() == "one"
+    assert (here.folder / "collected/picture.png").read_text() == "two"
+    assert "has not written absent.txt" in caplog.text
+    # nothing has changed
+    assert received() == 0
+    # a file is lost here: the tables of its source come again
+    lost = here.files("segmentation", "m")[0]
+    lost.unlink()
+    again = received()
+    assert 0 < again < first
+    # a stage more, for all sources
+    there.pipeline.append_stage(td.stages.infer("n"))
+    there.run(progress=False)
+    assert 0 < received() <= first * 2
+    assert received() == 0
+    assert len(there.maps("n")) == len(td.RWAnalyzer(results=here.folder).maps("n"))
+    RunHandle(mine)._forget()
+    assert not (here.folder / ".fetched").exists()
+
+
+def test_running_results_are_sent_in_parts(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "tmp").mkdir(parents=True)
+    whole = staged(tmp_path / "whole")
+    assert whole.run(progress=False).ok
+    there = Store(run / "results")
+    payloads = []
+    units = whole.results.units("field0").values()
+    for unit in sorted(units, key=lambda unit: unit["outputs"][0][1] is not None):
+        label, maps, roi, key = unit["outputs"][0]
+        payloads.append((key, Payload(unit, [whole.results.record(label, maps, roi, "field0")])))
+    (run / "status.json").write_text(told("running"))
+    mine = record(kind="local", folder=str(run), results=str(tmp_path / "res"))
+    here, sizes = Store(tmp_path / "res"), []
+    for key, payload in payloads:
+        there.write_part("field0", key, payload.to_bytes())
+        handle = RunHandle(mine)
+        handle.fetch()
+        sizes.append(handle.received)
+        assert payload.unit["id"] in here.units("field0")
+    assert len(sizes) == 4
+    assert sizes[1] < 1.5 * sizes[0], "the second part came alone"
+    assert max(sizes[2:]) < sizes[0] / 2, "maps are small"
+    there.merge("field0")
+    handle.fetch()
+    handle.fetch()
+    assert handle.received == 0
+    assert len(here.units("field0")) == len(payloads)
+    for kind in ("cells", "assignment", "m"):
+        assert here.table("segmentation", kind).equals(whole.results.table("segmentation", kind, "field0"))

@@ -39,7 +39,7 @@ class Lab(environments.SingularitySlurm):
 
 DELAY = float(os.environ.get("DELAY", 0))
 
-def build(results, files=3, slowly=False):
+def build(results, files=3, slowly=False, **settings):
     folder = Path("fields")
     folder.mkdir(exist_ok=True)
     for i in range(files):
@@ -50,7 +50,7 @@ def build(results, files=3, slowly=False):
             )
             table.to_csv(path, sep="\\t", header=False, index=False)
     a = RWAnalyzer(results=results)
-    a.spt_data.from_ascii_files("fields/*.trxyt")
+    a.spt_data.from_ascii_files([f"fields/cell{i}.trxyt" for i in range(files)])
     a.spt_data.localization_precision = .01
     a.roi.from_squares([[.5, .5], [1.5, 1.5]], .8)
     a.tesseller = tessellers.Hexagons(resolution=.25)
@@ -62,6 +62,7 @@ def build(results, files=3, slowly=False):
     a.env = Lab(
         username="alice", container="IMAGE", interface="ib0", queue="main", walltime="00:10:00",
         memory="1 GiB", worker_count=2, working_directory="RUNS", start_timeout=60.,
+        reconcile_interval=1.5, **settings,
     )
     return a
 
@@ -70,7 +71,7 @@ def wait_a_little(a):
         sleep(DELAY)
 
 def same(a, name):
-    b = build(name)
+    b = build(name, len(list(a.spt_data)))
     b.env = None
     assert b.run(progress=False).ok
     for kind in ("cells", "assignment", "dv"):
@@ -107,9 +108,9 @@ def command(site: Site, *words: str, check: bool = True) -> Any:
     return site.run("laptop", "tester", argv, check=check)
 
 
-def started(site: Site, script: str, results: str, slowly: bool = False, **env: str) -> str:
+def started(site: Site, script: str, results: str, slowly: bool = False, files: int = 3, **env: str) -> str:
     """Start a detached run in a process that ends at once; return its name."""
-    text = f"print('RUN', build({results!r}, slowly={slowly}).run(detach=True).run_id)"
+    text = f"print('RUN', build({results!r}, {files}, {slowly}).run(detach=True).run_id)"
     output = laptop(site, script, text, env=env)
     return output.split("RUN ")[1].split()[0]
 
@@ -204,19 +205,65 @@ def test_cancelled_run_leaves_nothing(site: Site, script: str) -> None:
     assert run not in on_login(site, f"find {shlex.quote(RUNS)}")
 
 
-def test_killed_driver_and_repeated_run(site: Site, script: str) -> None:
-    first = started(site, script, "res-c", slowly=True, DELAY="4")
-    status = until(site, first, lambda s: count(s, "done") >= 3)
-    job = next(j["id"] for j in status["jobs"] if j["what"] == "driver")
-    on_login(site, f"scancel --signal=KILL --full {job}")
-    status = until(site, first, lambda s: s["over"])
-    assert status["state"] in ("stopped", "cancelled"), status
-    assert "driver" in status["why"]
+def job_of(status: dict[str, Any], what: str, state: str = "RUNNING") -> str:
+    return next(j["id"] for j in status["jobs"] if (j["what"], j["state"]) == (what, state))
+
+
+def test_jobs_that_are_lost_are_replaced(site: Site, script: str) -> None:
+    run = started(site, script, "res-c", slowly=True, files=6, DELAY="4")
+    logs = f"{shlex.quote(RUNS)}/runs/{run}/logs"
+    status = until(site, run, lambda s: count(s, "done") >= 3)
+    assert "takes over if the driver is lost" in str(status["jobs"])
+    # the workers, those in reserve as well
+    on_login(site, f"scancel --name=tramway-{run}-workers")
+    status = until(site, run, lambda s: "more" in on_login(site, f"cat {logs}/*-driver-*.log"))
+    assert "worker jobs more" in on_login(site, f"cat {logs}/*-driver-*.log")
+    # the driver, as if it had used too much memory; then its successor, by its time limit
+    for node in ("node1", "node2"):
+        site.run(node, "alice", ["pkill", "-KILL", "-f", f"environments.driver .*{run}"], check=False)
+    status = until(site, run, lambda s: s["drivers"] == 2 and s["workers"])
+    assert "by driver 2" in status["why"]
+    second = job_of(status, "driver")
+    on_login(site, f"scontrol update jobid={second} timelimit=0")
+    status = until(site, run, lambda s: s["drivers"] == 3 or s["over"])
+    assert not status["over"], status
+    status = until(site, run, lambda s: s["over"])
+    assert status["state"] == "done", status
+    assert "TIME LIMIT" in on_login(site, f"cat {logs}/*-driver-{second}.log")
+    laptop(
+        site,
+        script,
+        f"a = build('res-c', 6); a.attach({run!r}).fetch(); same(a, 'res-c-local'); a.attach().clean()",
+    )
+    assert not left_behind(site, run)
+
+
+def test_stopped_run_is_resumed_or_repeated(site: Site, script: str) -> None:
+    run = started(site, script, "res-g", slowly=True, DELAY="3")
+    status = until(site, run, lambda s: count(s, "done") >= 3)
+    assert "goes on" in command(site, "resume", run, check=False).stderr
+    # as somebody would who knows only Slurm; nobody takes over from who was cancelled
+    on_login(site, f"scancel {job_of(status, 'driver')}")
+    status = until(site, run, lambda s: s["over"])
+    assert status["state"] == "cancelled", status
+    deadline = time.monotonic() + 30
+    while left_behind(site, run) and time.monotonic() < deadline:
+        time.sleep(1)
+    assert not left_behind(site, run)
+    assert "key.pem" not in on_login(site, f"find {shlex.quote(RUNS)}/runs/{run}")
     # another process, which knows the latest run only
-    text = "a = build('res-c', slowly=True); h = a.attach(); h.fetch(); h.cancel(); print(len(a.plan().todo))"
-    left = int(laptop(site, script, text, env={"DELAY": "0"}))
+    left = int(
+        laptop(
+            site,
+            script,
+            "a = build('res-g', slowly=True); h = a.attach(); h.fetch(); print(len(a.plan().todo))",
+        )
+    )
     assert 0 < left < 18
-    second = started(site, script, "res-c", slowly=True, DELAY="0")
+    command(site, "resume", run)
+    status = until(site, run, lambda s: s["state"] == "running" and count(s, "skipped") == 18 - left)
+    command(site, "cancel", run)
+    second = started(site, script, "res-g", slowly=True, DELAY="0")
     status = until(site, second, lambda s: s["over"])
     assert status["state"] == "done", status
     assert count(status, "done") == left
@@ -224,21 +271,20 @@ def test_killed_driver_and_repeated_run(site: Site, script: str) -> None:
         site,
         script,
         f"""
-a = build("res-c")
+a = build("res-g")
 h = a.attach({second!r})
 h.fetch()
-same(a, "res-c-local")
+same(a, "res-g-local")
 try:
     a.run(detach=True)
 except Exception as error:
     assert "nothing is to be done" in str(error), error
 else:
     raise AssertionError("it was submitted")
-for handle in (h, a.attach({first!r})):
+for handle in (h, a.attach({run!r})):
     handle.clean()
 """,
     )
-    assert not left_behind(site, first)
     assert not left_behind(site, second)
 
 

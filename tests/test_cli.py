@@ -473,6 +473,22 @@ WRONG = {
         '[env]\ntype = "LocalHost"\nworker_count = 0\n[tesseller]',
         ["[env]", "worker_count", "0"],
     ),
+    "environment of no type": (
+        "[tesseller]",
+        "[env]\nworker_count = 2\n[tesseller]",
+        ["[env]", 'site = "maestro"', "--site NAME", 'type = "LocalHost"'],
+    ),
+    "unknown site": ("[tesseller]", '[env]\nsite = "maestra"\n[tesseller]', ["[env] site", "'maestro'"]),
+    "site and type": (
+        "[tesseller]",
+        '[env]\nsite = "maestro"\ntype = "LocalHost"\n[tesseller]',
+        ["[env]", "one of them"],
+    ),
+    "option of a site": (
+        "[tesseller]",
+        '[env]\nsite = "maestro"\nworker_cont = 3\n[tesseller]',
+        ["[env]", "'worker_count'"],
+    ),
     "time": ("[tesseller]", '[time]\ntype = "Sliding"\n[tesseller]', ["[time]", "'SlidingWindow'"]),
     "sampler": ("[tesseller]", '[sampler]\ntype = "Kn"\n[tesseller]', ["[sampler]", "'Knn'"]),
     "sampler value": (
@@ -481,6 +497,17 @@ WRONG = {
         ["[sampler]", "Knn", "-1"],
     ),
 }
+
+
+def test_site_of_the_environment(config: Path) -> None:
+    edited(config, "[tesseller]", '[env]\nsite = "Maestro"\nqueue = "fast"\nworker_count = 7\n[tesseller]')
+    env: Any = read_configuration(config).env
+    assert (type(env).__name__, env.queue, env.worker_count) == ("Maestro", "fast", 7)
+    env = read_configuration(config, site="maestro").env
+    assert (type(env).__name__, env.queue) == ("Maestro", "fast")
+    # options of another site mean nothing there, unless both have them
+    env = read_configuration(config, site="gpulab").env
+    assert (type(env).__name__, env.worker_count) == ("GPULab", 7)
 
 
 @pytest.mark.parametrize("case", WRONG)

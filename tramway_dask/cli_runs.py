@@ -105,7 +105,7 @@ def fetch(run: str | None, results: Path | None, overwrite: bool) -> int:
     handle = _handle(run, results)
     found = handle.fetch(overwrite=overwrite or None)
     click.echo(str(found))
-    click.echo(f"results are in {handle.results.folder}")
+    click.echo(f"results are in {handle.results.folder} ({handle.received / 1e6:.1f} MB were sent)")
     return FAILED if found.over and found.state != "done" else 0
 
 
@@ -123,6 +123,20 @@ def cancel(run: str) -> None:
 
 
 @click.command()
+@RUN
+@_plainly
+def resume(run: str | None) -> None:
+    """Go on with a detached run that has stopped, or was cancelled.
+
+    What is done is not done again. RUN is its name, or the beginning or end of it [default: the latest
+    run].
+    """
+    handle = _handle(run)
+    handle.resume()
+    click.echo(f"run {handle.run_id} goes on; 'tramway-dask status {handle.run_id}' says how far it is")
+
+
+@click.command()
 @click.argument("run")
 @_plainly
 def clean(run: str) -> None:
@@ -135,4 +149,4 @@ def clean(run: str) -> None:
     click.echo(f"run {handle.run_id} is deleted")
 
 
-COMMANDS = (runs, status, logs, fetch, cancel, clean)
+COMMANDS = (runs, status, logs, fetch, cancel, resume, clean)

@@ -120,7 +120,7 @@ def from_mapping(content: Mapping[str, Any], folder: Path = Path(), *, site: str
     if site is not None:
         analyzer.env = _on_site(site, content.get("env", {}))
     elif "env" in content:
-        analyzer.env = _component("env", content["env"], (environments,))
+        analyzer.env = _environment(content["env"])
     for entry in _stages(content.get("stages", [])):
         analyzer.pipeline.append_stage(entry)
     return analyzer
@@ -264,9 +264,28 @@ def _with_options(made: Component, section: str, options: Mapping[str, Any]) -> 
     return made
 
 
+def _environment(value: Any) -> Component:
+    """Return the environment that section ``env`` describes, by its type or by the name of a site."""
+    options = {"type": value} if isinstance(value, str) else _mapping("env", value)
+    if "site" in options and "type" in options:
+        raise SpecificationError("[env]: 'site' and 'type' are two ways to say which; give one of them")
+    if "site" in options:
+        with _in("[env] site: "):
+            made = environments.sites[str(options.pop("site"))]()
+        return _with_options(made, "env", options)
+    if "type" not in options:
+        raise SpecificationError(
+            '[env]: say which, as in site = "maestro" (see `tramway-dask sites list`; or run with --site NAME), '
+            'or as in type = "LocalHost"'
+        )
+    return _component("env", options, (environments,))
+
+
 def _on_site(site: str, value: Any) -> Component:
     """Return the environment of a site, with the options of section ``env`` that it knows."""
     options = {"type": value} if isinstance(value, str) else _mapping("env", value)
+    if options.pop("site", site) != site:
+        options["type"] = ""  # that of another one
     made = environments.sites[site]()
     if "type" in options:
         # written for another environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import tempfile
@@ -14,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 from ..environments.usercode import modules_by_value
 from ..errors import ClusterError, PipelineError
 from ..pipeline.plan import Plan
-from ..results.archive import merge, pack, unpack
+from ..results.archive import pack
 from ..results.store import Store
+from .fetching import collect, fetch_results, forget_fetched
 
 if TYPE_CHECKING:
     from ..environments.inspection import BatchStatus
     from ..environments.records import RunRecord
     from .rwanalyzer import RWAnalyzer
+
+logger = logging.getLogger("tramway_dask")
 
 __all__ = ["RunHandle", "attach", "run_detached"]
 
@@ -39,7 +43,11 @@ class RunHandle:
         Of the run, on the cluster.
     results : Store
         Where `fetch` puts the results.
+    received : int
+        Bytes of results that the last `fetch` was sent.
     """
+
+    received = 0
 
     def __init__(self, record: RunRecord, results: Store | None = None) -> None:
         self._record = record
@@ -100,7 +108,8 @@ class RunHandle:
     def fetch(self, *, overwrite: bool | None = None) -> BatchStatus:
         """Bring what is finished into the results folder, failures and collectibles as well.
 
-        It may be repeated while the run goes on, and when it has stopped before its end.
+        It may be repeated while the run goes on, and when it has stopped before its end: what was brought
+        before is not sent again (`received` says how many bytes of results were).
 
         Parameters
         ----------
@@ -122,20 +131,13 @@ class RunHandle:
             status: BatchStatus = call(inspect_run(shell, record))
             if status.state == "gone":
                 raise ClusterError(f"nothing can be fetched: {status.why}")
-            packed = f"{record.folder}/tmp/fetch.tar"
-            call(_pack_remote(shell, record.folder, packed))
-            # beside the results: a transfer that was cut is resumed
-            local = self.results.folder / ".parts-of-runs" / f"{record.run_id}.tar"
-            local.parent.mkdir(parents=True, exist_ok=True)
-            call(shell.download(packed, local))
-            folder = Path(temporary) / "results"
-            unpack(local, folder)
             wanted = record.overwrite if overwrite is None else overwrite
-            merge(self.results, Store(folder), overwrite=wanted)
-            local.unlink()
-            _remove_empty(local.parent)
+            self.received = fetch_results(
+                call, shell, record, self.results, Path(temporary), overwrite=wanted, over=status.over
+            )
             for path in record.collectibles:
-                _collect(call, shell, record, path)
+                if not collect(call, shell, record, path, self.results.folder) and status.over:
+                    logger.warning("run %s has not written %s", record.run_id, path)
         record.fetched = datetime.now(UTC).isoformat(timespec="seconds")
         if record.path.exists():
             record.save()
@@ -168,6 +170,23 @@ class RunHandle:
         with connected(self._record) as (call, shell):
             call(cancel_jobs(shell, self._record))
 
+    def resume(self) -> None:
+        """Submit the jobs of a run that has stopped, or was cancelled, again; what is done is not done again.
+
+        What failed for a reason that is still there is better told to a new run: files, parameters and
+        environment stay those that the run was started with.
+
+        Raises
+        ------
+        ClusterError
+            If the run is not over, or its folder is gone, or a job is refused.
+        """
+        from ..environments.batch import connected, resume_run
+
+        with connected(self._record) as (call, shell):
+            self._record.jobs = call(resume_run(shell, self._record))
+        self._record.save()
+
     def clean(self) -> None:
         """Delete the folder of the run on the cluster, and the record of the run here.
 
@@ -184,7 +203,11 @@ class RunHandle:
             if status.over:
                 call(cancel_jobs(shell, self._record))  # its last jobs may be ending
             call(remove_run(shell, self._record))
+        self._forget()
+
+    def _forget(self) -> None:
         self._record.forget()
+        forget_fetched(self.results, self.run_id)
 
     def __repr__(self) -> str:
         where = f"{self._record.username}@" if self._record.username else ""
@@ -300,16 +323,6 @@ def _pickle(analyzer: RWAnalyzer, plan: Plan | None, sources: Sequence[Any], pat
     path.chmod(0o600)
 
 
-async def _pack_remote(shell: Any, folder: str, packed: str) -> None:
-    """Pack the results on the cluster; while they change, each file is whole, and parts come before ledgers."""
-    results, archive = shlex.quote(f"{folder}/results"), shlex.quote(packed)
-    command = (
-        f"umask 077; mkdir -p {results}; LC_ALL=C tar -C {results} --sort=name --ignore-failed-read "
-        f"--exclude=.lock --exclude='.writing-*' -cf {archive} .; [ $? -le 1 ]"
-    )
-    await shell.run(command, timeout=3600)
-
-
 async def _failures(shell: Any, record: RunRecord) -> list[dict[str, Any]]:
     path = f"{record.folder}/results/failures.parquet"
     if (await shell.run(f"[ -f {shlex.quote(path)} ]", check=False)).status:
@@ -318,19 +331,3 @@ async def _failures(shell: Any, record: RunRecord) -> list[dict[str, Any]]:
         await shell.download(path, Path(folder) / "failures.parquet")
         table = Store(folder).read_failures()
     return [] if table is None else table.to_pylist()
-
-
-def _collect(call: Any, shell: Any, record: RunRecord, path: str) -> None:
-    """Fetch a file that workers have written; a relative path is one in the folder of the run."""
-    remote = path if os.path.isabs(path) else f"{record.folder}/{path}"
-    if call(shell.run(f"[ -f {shlex.quote(remote)} ]", check=False)).status:
-        return
-    here = Path(record.results) / "collected" / Path(path).name
-    local = here if os.path.isabs(path) else Path(record.directory) / path
-    local.parent.mkdir(parents=True, exist_ok=True)
-    call(shell.download(remote, local))
-
-
-def _remove_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        folder.rmdir()

@@ -5,112 +5,37 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import math
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..errors import ClusterError
-from .jobs import scheduler_script, worker_script
+from .batch_scripts import array_size, driver_script, workers_script
+from .jobs import JobSettings
 from .overssh import SlurmOverSSH
 from .records import RunRecord, plain
 from .refusals import explain_refusal
-from .runfolder import RunFolder
+from .runfolder import RunFolder, new_security
 from .slurm import Slurm
-from .slurmunits import parse_duration
 from .submission import parse_job_id
 
 __all__ = [
     "MARKER",
-    "array_size",
     "cancel_jobs",
     "connected",
-    "driver_script",
     "opened",
     "remove_run",
+    "resume_run",
     "submit",
-    "workers_script",
 ]
 
 # a folder without it is never deleted
 MARKER = ".tramway-dask-run"
 
-# workers that come before the scheduler wait for it, those that come after it has ended end as well
-BEFORE_WORKER = """\
-finish() {{ touch {ended}/"${{SLURM_ARRAY_TASK_ID:-0}}"; }}
-trap finish EXIT
-for i in $(seq {seconds}); do
-    if [ -e {over} ]; then exit 0; fi
-    if [ -s {scheduler} ]; then break; fi
-    sleep 1
-done"""
-
-# on the node, outside the container; a signal goes to the driver as well, which is waited for
-AROUND_DRIVER = """\
-finish() {{
-    status=$?
-    trap '' TERM EXIT
-    echo "$status" > {over}
-    scancel --user="$(id -un)" --name={workers} --state=PENDING 2>/dev/null
-    sleep 5
-    scancel --user="$(id -un)" --name={workers} 2>/dev/null
-    rm -rf {keys}
-    exit "$status"
-}}
-trap finish EXIT
-trap : TERM
-{python} -m tramway_dask.environments.driver {folder}"""
-
-
-def array_size(env: Slurm) -> tuple[int, int]:
-    """Return the number of worker jobs, and how many of them run at once.
-
-    A worker ends with its job, and nobody is there to submit another one: as many jobs more wait in the
-    queue as the time of the driver is longer, and some to replace those that die.
-    """
-    at_once = env.worker_count
-    if env.max_jobs is not None:
-        at_once = max(1, min(at_once, env.max_jobs - 1))
-    at_once = min(at_once, env.max_array)
-    driver = parse_duration(env.scheduler_walltime or env.walltime) or 0.0
-    worker = parse_duration(env.walltime) or math.inf
-    rounds = max(1, math.ceil(driver / worker)) if worker else 1
-    total = at_once * rounds + min(at_once, env.max_resubmits)
-    if env.max_jobs is not None:
-        total = min(total, max(at_once, env.max_jobs - 1))
-    return min(total, env.max_array), at_once
-
-
-def workers_script(run: RunFolder, count: int) -> str:
-    """Return the script of the worker jobs."""
-    settings = run.settings
-    before = BEFORE_WORKER.format(
-        ended=run.quoted("ended"),
-        over=run.quoted("driver.ended"),
-        scheduler=run.quoted("scheduler.json"),
-        seconds=settings.death_timeout,
-    )
-    settings = replace(
-        settings, name=f"tramway-{run.run_id}-workers", before_python=[before, *settings.before_python]
-    )
-    names = [f"{run.run_id}-{k}" for k in range(count)]
-    return worker_script(settings, names=names, address=f"--scheduler-file {run.quoted('scheduler.json')}")
-
-
-def driver_script(run: RunFolder, *, walltime: str | None = None) -> str:
-    """Return the script of the job of the driver."""
-    command = AROUND_DRIVER.format(
-        over=run.quoted("driver.ended"),
-        keys=run.quoted("tls"),
-        workers=f"tramway-{run.run_id}-workers",
-        python=run.settings.python,
-        folder=run.quoted(),
-    )
-    settings = replace(run.settings, name=f"tramway-{run.run_id}-driver")
-    return scheduler_script(settings, command, walltime=walltime)
+# of files in the folder of a run
+DRIVER, WORKERS = "driver.job", "workers.job"
 
 
 @contextlib.contextmanager
@@ -170,13 +95,14 @@ def submit(
     made = _record(env, run, at_once, record)
     made.save()
     try:
-        told = {**settings, "run_id": run.run_id, "interface": env.interface, "jobs": count}
+        told = {**settings, "run_id": run.run_id, "interface": env.interface}
         env._loop.call(_send(run, package, earlier, told))
-        made.jobs = env._loop.call(_sbatch(run, env, count, at_once))
+        env._loop.call(_write_scripts(run, env))
+        made.jobs = env._loop.call(_sbatch(run, count, at_once))
         made.save()
     except BaseException:
         with contextlib.suppress(ClusterError):
-            env._loop.call(_scancel(run.shell, run.run_id))
+            env._loop.call(_scancel(run.shell, made))
         made.forget()
         raise
     return made
@@ -220,18 +146,26 @@ async def _send(run: RunFolder, package: Path, earlier: Path | None, settings: M
         )
 
 
-async def _sbatch(run: RunFolder, env: Slurm, count: int, at_once: int) -> dict[str, str]:
-    driver = await _job(run, "driver", "", driver_script(run, walltime=env.scheduler_walltime))
+async def _write_scripts(run: RunFolder, env: Slurm) -> None:
+    """Leave the scripts where the job of the driver finds them as well."""
+    shell = run.shell
+    await shell.write(run.inside(DRIVER), driver_script(run, env).encode(), mode=0o600)
+    await shell.write(run.inside(WORKERS), workers_script(run).encode(), mode=0o600)
+
+
+async def _sbatch(run: RunFolder, count: int, at_once: int) -> dict[str, str]:
+    await run.shell.run(f'umask 077 && echo "{count} $(date +%s)" > {run.quoted("submitted")}')
+    driver = await _job(run, "driver", "", DRIVER)
     options = f"--array=0-{count - 1}%{at_once} --dependency=after:{driver} --kill-on-invalid-dep=yes"
-    workers = await _job(run, "workers", options, workers_script(run, count))
+    workers = await _job(run, "workers", options, WORKERS)
     return {"driver": driver, "workers": workers}
 
 
 async def _job(run: RunFolder, what: str, options: str, script: str) -> str:
     # the log is made with the umask of sbatch
-    command = f"umask 077 && sbatch --parsable {options}".strip()
+    command = f"umask 077 && sbatch --parsable {options} {run.quoted(script)} </dev/null"
     try:
-        done = await run.shell.run(command, input=script, check=False, timeout=120)
+        done = await run.shell.run(command, check=False, timeout=120)
     except ClusterError:
         # the answer was lost, maybe not the job
         return await _look_up(run, what)
@@ -252,9 +186,12 @@ async def _look_up(run: RunFolder, what: str) -> str:
     return min(found, key=int)
 
 
-async def _scancel(shell: Any, run_id: str) -> None:
+async def _scancel(shell: Any, record: RunRecord) -> None:
+    # a driver that would take over sees it, if it starts before it is cancelled
+    folder = shlex.quote(record.folder)
+    await shell.run(f"[ ! -d {folder} ] || touch {folder}/cancelled", check=False)
     for part in ("driver", "workers"):
-        name = shlex.quote(f"tramway-{run_id}-{part}")
+        name = shlex.quote(f"tramway-{record.run_id}-{part}")
         await shell.run(f'scancel --user="$(id -un)" --name={name}', check=False)
 
 
@@ -282,11 +219,56 @@ def connected(record: RunRecord) -> Iterator[tuple[Any, Any]]:
                 loop.call(shell.close(), timeout=10)
 
 
+async def resume_run(shell: Any, record: RunRecord) -> dict[str, str]:
+    """Submit the jobs of a run that has stopped again; return their numbers.
+
+    Raises
+    ------
+    ClusterError
+        If jobs of the run are in the queue, its folder is gone, or a job is refused.
+    """
+    nameless = JobSettings(f"tramway-{record.run_id}", record.folder, "")  # the scripts are there
+    run = RunFolder(shell, record.run_id, record.folder, nameless, new_security())
+    if (await shell.run(_queued(record), check=False)).stdout.strip():
+        raise ClusterError(
+            f"jobs of run {record.run_id} are in the queue: it goes on, or is ending; see its status"
+        )
+    stale = (
+        "driver.ended",
+        "driver.next",
+        "cancelled",
+        "gave-up",
+        "drivers",
+        "scheduler.json",
+        "results/.lock",
+    )
+    done = await shell.run(
+        f"[ -s {run.quoted(DRIVER)} ] && [ -s {run.quoted('analyzer.pkl')} ] && cd {run.quoted()} && "
+        f"rm -rf ended {' '.join(stale)} && umask 077 && mkdir -p ended",
+        check=False,
+    )
+    if done.status:
+        raise ClusterError(
+            f"{record.folder} has not got what the driver needs: run again instead, what was fetched is not done again"
+        )
+    await run.make()
+    try:
+        return await _sbatch(run, record.workers, record.workers)
+    except ClusterError:
+        await _scancel(shell, record)
+        await run.drop_keys()
+        raise
+
+
+def _queued(record: RunRecord) -> str:
+    names = ",".join(f"tramway-{record.run_id}-{part}" for part in ("driver", "workers"))
+    return f'squeue --noheader --user="$(id -un)" --name={names} --format=%i'
+
+
 async def cancel_jobs(shell: Any, record: RunRecord, *, wait: int = 40) -> None:
     """Cancel the jobs of a run, and wait until they have ended."""
-    names = ",".join(f"tramway-{record.run_id}-{part}" for part in ("driver", "workers"))
-    left = f'squeue --noheader --user="$(id -un)" --name={names} --format=%i'
-    await _scancel(shell, record.run_id)
+    left = _queued(record)
+    await _scancel(shell, record)
     # without driver nobody works for long, and with it all that is done is in its tables
     done = await shell.run(
         f'for i in $(seq {wait}); do [ -z "$({left})" ] && break; sleep 1; done; {left}',
@@ -309,10 +291,9 @@ async def remove_run(shell: Any, record: RunRecord) -> bool:
     ClusterError
         If jobs of the run are in the queue, or the folder was not made by this package.
     """
-    names = ",".join(f"tramway-{record.run_id}-{part}" for part in ("driver", "workers"))
     folder, run_id = shlex.quote(record.folder), shlex.quote(record.run_id)
     command = (
-        f'if [ -n "$(squeue --noheader --user="$(id -un)" --name={names} --format=%i)" ]; then echo busy; '
+        f'if [ -n "$({_queued(record)})" ]; then echo busy; '
         f"elif [ ! -d {folder} ] || [ -L {folder} ]; then echo absent; "
         f'elif [ "$(cat {folder}/{MARKER} 2>/dev/null)" != {run_id} ]; then echo foreign; '
         f"else rm -rf -- {folder} && echo removed; fi"

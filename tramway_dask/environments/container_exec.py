@@ -92,6 +92,8 @@ class Container:
         configuration of the user's own home folder out. None: the real one.
     env : mapping
         Variables to set, whose values are known beforehand.
+    python : str
+        Command that starts Python in the image, as one would type it.
     """
 
     image: str
@@ -100,6 +102,7 @@ class Container:
     binds: tuple[str, ...] = ()
     home: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    python: str = "python"
 
     def __post_init__(self) -> None:
         if not self.image:
@@ -107,12 +110,18 @@ class Container:
         if self.home is not None and (":" in self.home or "," in self.home):
             raise SpecificationError(f"home folder of the container: no ':' or ',' can be in {self.home}")
         self._option_words()
+        if not self._split("python", self.python):
+            raise SpecificationError("python: expected the command that starts Python in the container")
 
     def _option_words(self) -> list[str]:
+        return self._split(f"options of {self.executable}", self.options)
+
+    @staticmethod
+    def _split(what: str, text: str) -> list[str]:
         try:
-            return shlex.split(self.options)
+            return shlex.split(text)
         except ValueError as error:
-            raise SpecificationError(f"options of {self.executable}: {error} in {self.options!r}") from None
+            raise SpecificationError(f"{what}: {error} in {text!r}") from None
 
     def exec_words(self, command: Iterable[str] = ()) -> list[str]:
         """Return the words of a command in the container, not quoted: join them with `shlex.join`.
@@ -134,7 +143,7 @@ class Container:
 
     def python_words(self, arguments: Iterable[str] = ()) -> list[str]:
         """Return the words of a Python command in the container; ``-s``: no package of the user's own."""
-        return self.exec_words(["python", "-s", *arguments])
+        return self.exec_words([*shlex.split(self.python), "-s", *arguments])
 
     def versions_words(self) -> list[str]:
         """Return the words of the command that prints the versions in the container, as JSON.

@@ -33,6 +33,8 @@ STATUS = "status.json"
 FAILURES_TOLD = 20
 # exit status: some units failed, or the run has stopped
 FAILED = 1
+# as the shell says it of a program that SIGTERM ended: another driver may take over
+KILLED = 128 + signal.SIGTERM
 
 
 class BatchClient(GivenClient):
@@ -41,23 +43,20 @@ class BatchClient(GivenClient):
     Parameters
     ----------
     client : distributed.Client
-    ended : Path
-        Folder in which each worker job leaves a file when it ends.
-    jobs : int
-        Number of worker jobs.
+    gave_up : Path
+        File in which the job around the driver says why no more workers come.
     """
 
-    def __init__(self, client: Any, ended: Path, jobs: int) -> None:
+    def __init__(self, client: Any, gave_up: Path) -> None:
         super().__init__(client)
-        self._ended = ended
-        self._jobs = jobs
+        self._gave_up = gave_up
 
     def check(self) -> None:
         """Raise the reason for which no more workers come, if there is one."""
-        if self._ended.is_dir() and len(list(self._ended.iterdir())) >= self._jobs:
+        with suppress(OSError):
+            reason = self._gave_up.read_text().strip()
             raise ClusterError(
-                f"all {self._jobs} worker jobs have ended before the work was done; see their logs, then run again: "
-                "what is done already is not done again"
+                f"{reason}; see their logs, then run again: what is done already is not done again"
             )
 
 
@@ -275,7 +274,7 @@ def drive(folder: Path) -> int:
     Returns
     -------
     int
-        Exit status: 0 if every unit is done, else 1.
+        Exit status: 0 if every unit is done, 143 if a signal came before, else 1.
     """
     settings: Mapping[str, Any] = json.loads((folder / "driver.json").read_text())
     watch = Watch(folder / STATUS, settings["run_id"])
@@ -287,6 +286,10 @@ def drive(folder: Path) -> int:
         watch.tell("stopped", error=str(error))
         logger.error("%s", error)
         return FAILED
+    except _StoppedError as error:
+        watch.tell("stopped", error=str(error))
+        logger.error("%s", error)
+        return KILLED
     except BaseException as error:
         watch.tell("stopped", error=f"{type(error).__name__}: {error}")
         raise
@@ -301,7 +304,7 @@ def _run(folder: Path, settings: Mapping[str, Any], watch: Watch) -> Any:
     with cluster(folder, settings.get("interface")) as pool, Client(pool, set_as_default=False) as client:
         watch.scheduler = pool.scheduler
         watch.tell("waiting")
-        analyzer.env = BatchClient(client, folder / "ended", settings["jobs"])
+        analyzer.env = BatchClient(client, folder / "gave-up")
         analyzer.results = folder / "results"
         report = analyzer.run(
             overwrite=settings["overwrite"],
@@ -313,8 +316,13 @@ def _run(folder: Path, settings: Mapping[str, Any], watch: Watch) -> Any:
         return report
 
 
+class _StoppedError(BaseException):
+    """A signal has come; nothing that handles errors shall stop it."""
+
+
 def _stop(number: int, _: Any) -> None:
-    raise SystemExit(f"stopped by signal {signal.Signals(number).name}")
+    signal.signal(number, signal.SIG_IGN)  # the shell around passes it on as well
+    raise _StoppedError(f"stopped by signal {signal.Signals(number).name}")
 
 
 def main(arguments: list[str]) -> int:

@@ -54,6 +54,8 @@ class BatchStatus:
         Jobs that are in the queue: id, state, and why they wait.
     workers : int
         Connected workers.
+    drivers : int
+        How many there were: the job of a driver that is lost is taken over by another one.
     start, end, updated : str
     """
 
@@ -64,6 +66,7 @@ class BatchStatus:
     failures: list[dict[str, Any]] = field(default_factory=list)
     jobs: list[dict[str, Any]] = field(default_factory=list)
     workers: int = 0
+    drivers: int = 0
     start: str = ""
     end: str = ""
     updated: str = ""
@@ -142,10 +145,11 @@ async def inspect_run(shell: Any, record: RunRecord, *, now: float | None = None
         f"if cd {folder} 2>/dev/null; then echo here; fi; echo {mark}; "
         f"{SQUEUE}; echo {mark}; "
         f"if cd {folder} 2>/dev/null; then cat status.json 2>/dev/null; echo {mark}; cat driver.ended 2>/dev/null; "
-        f"echo {mark}; cat logs/{driver}-*.log 2>/dev/null | tail -c {LOG_SHOWN}; fi"
+        f"echo {mark}; cat gave-up 2>/dev/null; echo {mark}; cat drivers 2>/dev/null; "
+        f"echo {mark}; cat $(ls -tr logs/{driver}-*.log 2>/dev/null) </dev/null | tail -c {LOG_SHOWN}; fi"
     )
     text = (await shell.run(command, check=False, timeout=120)).stdout
-    here, queue, told, ended, log = [*text.split(f"{mark}\n"), "", "", "", ""][:5]
+    here, queue, told, ended, gave_up, drivers, log = [*text.split(f"{mark}\n"), *6 * [""]][:7]
     jobs = [job for job in parse_squeue(queue) if job.name.startswith(f"tramway-{record.run_id}-")]
     return judge(
         record,
@@ -153,13 +157,24 @@ async def inspect_run(shell: Any, record: RunRecord, *, now: float | None = None
         jobs=jobs,
         told=told,
         ended=ended.strip(),
+        gave_up=gave_up.strip(),
+        drivers=drivers,
         log=log,
         now=now or time.time(),
     )
 
 
 def judge(
-    record: RunRecord, *, here: bool, jobs: Sequence[Job], told: str, ended: str, log: str, now: float
+    record: RunRecord,
+    *,
+    here: bool,
+    jobs: Sequence[Job],
+    told: str,
+    ended: str,
+    log: str,
+    now: float,
+    gave_up: str = "",
+    drivers: str = "",
 ) -> BatchStatus:
     """Return how a run is, from what was found.
 
@@ -178,6 +193,10 @@ def judge(
         End of the driver's log.
     now : float
         Seconds since 1970.
+    gave_up : str
+        Why no more jobs come, if the driver's job has said it.
+    drivers : str
+        How many drivers there were.
     """
     try:
         said = json.loads(told) if told.strip() else {}
@@ -188,7 +207,8 @@ def judge(
         status.__dict__[name] = said.get(name) or status.__dict__[name]
     active = [job for job in jobs if job.state in ACTIVE]
     status.jobs = _shown(active, now)
-    driver = next((job for job in jobs if job.array == record.jobs.get("driver")), None)
+    driver = _driver(jobs)
+    status.drivers = int(drivers.split()[0]) if drivers.strip() else 0
     state = said.get("state")
     if not here and not active:
         status.state, status.why = "gone", f"its folder {record.folder} does not exist any more"
@@ -200,7 +220,7 @@ def judge(
     elif driver is not None and driver.state in ACTIVE:
         _going_on(status, driver, said, active, now)
     else:
-        _stopped(status, record, driver, said, ended, log)
+        _stopped(status, record, driver, said, ended, gave_up, log)
         if active:
             status.why += (
                 f"; {len(active)} of its jobs are left in the queue, 'tramway-dask cancel' ends them"
@@ -210,14 +230,25 @@ def judge(
     return status
 
 
+def _driver(jobs: Sequence[Job]) -> Job | None:
+    """Return the job of the driver: that which works, else that which will, else the last one."""
+    drivers = [job for job in jobs if job.name.endswith("-driver")]
+
+    def order(job: Job) -> tuple[bool, bool, int]:
+        return job.state in ACTIVE and job.state != "PENDING", job.state == "PENDING", int(job.array)
+
+    return max(drivers, key=order, default=None)
+
+
 def _going_on(
     status: BatchStatus, driver: Job, said: Mapping[str, Any], active: Sequence[Job], now: float
 ) -> None:
     if driver.state == "PENDING":
-        status.why = str(explain_waiting(driver.reason, start=driver.start, now=now)).removeprefix(
-            "waiting: "
-        )
+        why = str(explain_waiting(driver.reason, start=driver.start, now=now)).removeprefix("waiting: ")
+        status.why = f"its driver was lost, the job that takes over waits: {why}" if status.drivers else why
         return
+    if status.drivers > 1:
+        status.why = f"by driver {status.drivers}, those before were lost"
     status.state = "running" if said.get("state") == "running" else "waiting"
     workers = [job for job in active if job.array != driver.array]
     if status.state == "running":
@@ -233,13 +264,21 @@ def _going_on(
 
 
 def _stopped(
-    status: BatchStatus, record: RunRecord, driver: Job | None, said: Mapping[str, Any], ended: str, log: str
+    status: BatchStatus,
+    record: RunRecord,
+    driver: Job | None,
+    said: Mapping[str, Any],
+    ended: str,
+    gave_up: str,
+    log: str,
 ) -> None:
     status.state = "stopped"
     end = explain_end(driver.state if driver else "", exit_code=f"{ended}:0" if ended else "", log=log)
     if end.kind in ("unknown", "failed"):
         end = explain_log(log) or end
-    if end.kind == "cancelled":
+    if gave_up:
+        status.why = gave_up
+    elif end.kind == "cancelled":
         status.state, status.why = "cancelled", "its driver was cancelled"
     elif said.get("error"):
         known = f" ({end})" if end.kind in ("time limit", "memory limit", "preempted", "node failure") else ""
@@ -247,9 +286,11 @@ def _stopped(
     elif end.kind == "unknown" and not said:
         status.why = f"its driver has left no word; see 'tramway-dask logs {record.run_id}'"
     elif end.kind == "unknown":
-        status.why = "its driver was killed, or its node went down; fetch what is done, then run again"
+        status.why = "its driver was killed, or its node went down"
     else:
         status.why = f"its driver: {end}"
+    if status.state == "stopped":
+        status.why += f"; 'tramway-dask resume {record.run_id}' does what is missing"
 
 
 def _shown(active: Sequence[Job], now: float) -> list[dict[str, Any]]:
@@ -262,7 +303,9 @@ def _shown(active: Sequence[Job], now: float) -> list[dict[str, Any]]:
         first = members[0]
         waits = explain_waiting(reason, start=first.start, now=now) if state == "PENDING" else None
         several = f"{len(members)} jobs " if len(members) > 1 else ""
-        if waits and waits.kind == "array":
+        if what == "driver" and reason == "Dependency":
+            told = "in reserve, it takes over if the driver is lost"
+        elif waits and waits.kind == "array":
             told = "in reserve, as many as were asked for run"
         else:
             place = f" on {first.nodes}" if not several and first.nodes else ""

@@ -43,8 +43,6 @@ class RunFolder:
     path : str
         The folder, as login node and compute nodes see it.
     settings : JobSettings
-    scheduler_python : str
-        Shell words that start the scheduler's Python.
     security : Security
     """
 

@@ -35,11 +35,14 @@ class SingularitySlurm(SlurmOverSSH):
         Name of a registered image (`environments.containers.singularity_containers`), address, path on
         the cluster relative to the home folder there, or `Path` on this computer. Default:
         `default_container` for this version of Python.
+    python : str
+        Command that starts Python in the container.
 
     The other parameters are those of `SlurmOverSSH`.
     """
 
     container: str | Path | None = setting(None)
+    python: str = setting("python")
 
     @classmethod
     def singularity_options(cls) -> str:
@@ -83,6 +86,7 @@ class SingularitySlurm(SlurmOverSSH):
             options=self.singularity_options(),
             binds=self._binds(home),
             home=f"{folder}/home",
+            python=self.python,
         )
 
     def _python(self, folder: str, home: str) -> str:

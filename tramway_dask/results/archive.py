@@ -14,7 +14,7 @@ from .files import from_filename, locked, to_filename
 from .payload import Payload, Record
 from .store import RESERVED, Store
 
-__all__ = ["merge", "pack", "unpack"]
+__all__ = ["has_unit", "merge", "pack", "unpack"]
 
 
 def pack(store: Store, sources: Sequence[str], path: Path) -> bool:
@@ -109,12 +109,13 @@ def _new_units(store: Store, other: Store, source: str) -> list[dict[str, Any]]:
     new = []
     for name, unit in other.units(source).items():
         same = known.get(name)
-        if same is None or same.get("key") != unit.get("key") or not _has_all(store, source, unit):
+        if same is None or same.get("key") != unit.get("key") or not has_unit(store, source, unit):
             new.append(unit)
     return new
 
 
-def _has_all(store: Store, source: str, unit: dict[str, Any]) -> bool:
+def has_unit(store: Store, source: str, unit: dict[str, Any]) -> bool:
+    """Tell whether the tables hold what a finished unit has made."""
     return all(store.has(label, maps, roi, source) for label, maps, roi, _ in unit.get("outputs", ()))
 
 
