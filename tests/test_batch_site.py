@@ -288,7 +288,7 @@ for handle in (h, a.attach({run!r})):
     assert not left_behind(site, second)
 
 
-def test_failed_units_and_refused_jobs(site: Site, script: str) -> None:
+def test_failed_units(site: Site, script: str) -> None:
     broken = (
         script
         + """
@@ -310,17 +310,145 @@ a.pipeline.append_stage(broken, granularity="roi")
     assert command(site, "fetch", run, check=False).returncode == 1
     laptop(site, broken, "assert len(a.results.read_failures()) == 3; assert len(a.maps('dv')) > 0")
     command(site, "clean", run)
-    refused = """
-a = build("res-e")
-a.env.queue = "closed"
-try:
-    a.run(detach=True)
-except Exception as error:
-    print("REFUSED", error)
+
+
+# settings of the environment, and what is said; for both kinds of runs unless the first word says which
+WRONG = {
+    "user": ("username='nobody'", "nobody@login: login refused"),
+    "host key": ("ssh_options={'known_hosts': OTHER_KEY}", "HOST KEY HAS CHANGED"),
+    "scratch": ("working_directory='/proc/alice'", "cannot write to /proc/alice"),
+    "partition": ("queue='fast'", "partition"),
+    "forbidden": ("queue='closed'", "partition"),
+    "time": ("queue='short', walltime='00:30:00', scheduler_walltime='00:30:00'", "time"),
+    "container": ("container='absent.sif'", "absent.sif' is neither at"),
+    "checksum": ("container='http://127.0.0.1:18801/small.sif#sha256=' + 64 * '0'", "its checksum is not"),
+    "python": ("container=environments.SingularitySlurm.default_container('312')", "is for Python 3.12"),
+    "drift": ("local_directory='/tmp'", "2020.1.0 here"),
+}
+
+TRIALS = """
+import json
+from tramway_dask.environments import singularity
+from tramway_dask.errors import TramwayDaskError
+OTHER_KEY = b"login " + Path(".ssh/id_bob.pub").read_bytes()
+true = singularity.installed_versions
+found = []
+for name, settings in WRONG.items():
+    for detach in (True, False):
+        a = build("res-e", 1, **eval(f"dict({settings})"))
+        if name == "drift":
+            singularity.installed_versions = lambda: {**true(), "dask": "2020.1.0"}
+        try:
+            a.run(**(dict(detach=True) if detach else dict(progress=False)))
+        except TramwayDaskError as error:
+            found.append([name, detach, type(error).__name__, str(error)])
+        else:
+            found.append([name, detach, "nothing", ""])
+        a.env.close()
+print("FOUND", json.dumps(found))
 """
-    before = on_login(site, f"ls {shlex.quote(RUNS)}/runs")
-    assert "REFUSED no job for the driver" in laptop(site, script, refused)
-    assert on_login(site, f"ls {shlex.quote(RUNS)}/runs") == before
+
+
+def test_what_is_wrong_is_told_and_leaves_nothing(site: Site, script: str) -> None:
+    home = Path(site.info["laptop"]["home_on_machine"])
+    public = site.folder / "keys/bob.pub"
+    (home / ".ssh/id_bob.pub").write_text(" ".join(public.read_text().split()[:2]) + "\n")
+    served = f"{RUNS}/web"
+    look = (
+        "squeue --noheader --me; find /home/alice /scratch/alice -name '*.pem'; ps -u alice -o args= | grep "
+        f"'[p]ython'; ls {shlex.quote(RUNS)}/runs 2>/dev/null; true"
+    )
+    on_login(site, f"mkdir -p {shlex.quote(served)} && echo hello > {shlex.quote(served)}/small.sif")
+    server = site.popen(
+        *("login", "alice", ["python3", "-m", "http.server", "18801", "--bind", "127.0.0.1", "--directory", served]),
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        on_login(site, "until curl -s -o /dev/null http://127.0.0.1:18801/; do sleep 0.1; done")
+        before = on_login(site, look)
+        wrong = {name: settings for name, (settings, _) in WRONG.items()}
+        output = laptop(site, script, f"WRONG = {wrong!r}\n{TRIALS}", timeout=300)
+        found = json.loads(output.split("FOUND ")[1])
+        assert len(found) == 2 * len(WRONG)
+        for name, detach, kind, message in found:
+            assert kind in ("ClusterError", "UnreachableError", "SpecificationError"), (name, detach, kind)
+            assert WRONG[name][1] in message, (name, detach, message)
+            assert "Traceback" not in message
+        assert len(message) < 2000
+        deadline = time.monotonic() + 30
+        while on_login(site, look) != before and time.monotonic() < deadline:
+            time.sleep(1)
+        # logs of a scheduler whose jobs were refused may stay
+        assert set(on_login(site, look).splitlines()) - set(before.splitlines()) <= set(
+            on_login(site, f"ls {shlex.quote(RUNS)}/runs").split()
+        )
+    finally:
+        site.kill(server)
+        server.wait(timeout=10)
+        on_login(site, f"rm -rf {shlex.quote(served)}")
+    records = home / ".tramway_dask/runs"
+    assert not [path for path in records.glob("*.json") if "res-e" in path.read_text()]
+
+
+ROOT = Path(__file__).resolve().parents[1]
+PLAIN = f"""
+from tramway_dask.environments import Slurm, SlurmOverSSH
+def plainly(a, cls, **settings):
+    a.env = cls(
+        interface="ib0", queue="main", memory="1 GiB", walltime="00:10:00", worker_count=1, python={sys.executable!r},
+        prologue=("export PYTHONPATH={ROOT}",), reconcile_interval=1.5, working_directory={RUNS!r}, **settings,
+    )
+    a.pipeline.append_stage(leave_word, granularity="spt_source")
+    a.pipeline.add_collectible("word.txt")
+    a.pipeline.add_collectible("/scratch/alice/word too.txt")
+    return a
+
+def leave_word(a):
+    Path("word.txt").write_text("from a worker")
+    Path("/scratch/alice/word too.txt").write_text("too")
+"""
+
+
+def test_without_container(site: Site, script: str) -> None:
+    """Detached, over SSH and on the login node itself; both at once."""
+    text = f"{script}\n{PLAIN}"
+    on_laptop = laptop(
+        site,
+        text,
+        "print('RUN', plainly(build('res-h', 1), SlurmOverSSH, host='alice@login').run(detach=True).run_id)",
+    )
+    home = Path(site.info["cluster"]["home_on_machine"]) / "alice"
+
+    def here(more: str) -> str:
+        """Run it on the login node, as a user would who has a Python there."""
+        (home / "there.py").write_text(f"{text}\n{more}")
+        (home / "there.py").chmod(0o644)
+        words = ["env", f"PYTHONPATH={ROOT}", "OMP_NUM_THREADS=1", sys.executable, "/home/alice/there.py"]
+        return site.run("login", "alice", words).stdout
+
+    there = here("print('RUN', plainly(build('res-h', 1), Slurm).run(detach=True).run_id)")
+    first, second = (output.split("RUN ")[1].split()[0] for output in (on_laptop, there))
+    end = """
+a = build('res-h', 1)
+h = a.attach()
+status = h.wait(90, interval=1)
+assert status.state == "done", (status, h.logs())
+h.fetch()
+assert h.received > 0
+same(a, "res-h-local")
+assert Path("word.txt").read_text() == "from a worker"
+assert (a.results.folder / "collected/word too.txt").read_text() == "too"
+h.fetch()
+print("RECEIVED", h.received, h.run_id)
+h.clean()
+"""
+    assert f"RECEIVED 0 {first}" in laptop(site, text, end)
+    assert f"RECEIVED 0 {second}" in here(end)
+    for run in (first, second):
+        assert not left_behind(site, run)
+    on_login(
+        site, "rm -rf ~/there.py ~/fields ~/res-h* ~/word.txt ~/.tramway_dask '/scratch/alice/word too.txt'"
+    )
 
 
 def test_run_of_a_configuration(site: Site, script: str) -> None:

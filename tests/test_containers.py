@@ -22,6 +22,7 @@ from tramway_dask.environments import containers
 from tramway_dask.environments.container_exec import Container, visible_paths
 from tramway_dask.environments.container_versions import check_versions, parse_versions
 from tramway_dask.environments.installed import installed_versions, source_digest
+from tramway_dask.environments.singularity import SingularitySlurm
 from tramway_dask.errors import ClusterError, SpecificationError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -195,6 +196,24 @@ def test_command() -> None:
         *("-B", "/data/two words", "--nv", "/scratch/me/x.sif"),
         *("python", "-s", "-m", "distributed.cli.dask_worker"),
     ]
+
+
+def test_python_of_the_container() -> None:
+    words = Container("x.sif", python="/opt/my env/bin/python3".replace(" ", "\\ ")).python_words(["-V"])
+    assert words[-3:] == ["/opt/my env/bin/python3", "-s", "-V"]
+    for wrong in ("", "'python"):
+        with pytest.raises(SpecificationError, match="python"):
+            Container("x.sif", python=wrong)
+    env = SingularitySlurm(host="lab", container="x.sif", python="/opt/bin/python3")
+    assert "x.sif /opt/bin/python3 -s -m distributed" in env.job_script()
+
+
+@pytest.mark.parametrize("tag", ["310", "312", "313"])
+def test_image_for_another_python(tag: str) -> None:
+    containers.check_name("lab.sif")
+    containers.check_name(f"images/tramway-dask-261122-py{tag}.sif", f"3.{tag[1:]}")
+    with pytest.raises(SpecificationError, match=rf"for Python 3\.{tag[1:]}, and Python 3\.11 runs here"):
+        containers.check_name(Path(f"/images/tramway-dask-261122-py{tag}.sif"), "3.11")
 
 
 def test_isolation_cannot_be_turned_off_by_env() -> None:

@@ -123,10 +123,10 @@ async def _listing(shell: Any, folder: str) -> dict[str, str]:
     results = shlex.quote(f"{folder}/results")
     command = (
         f"cd {results} 2>/dev/null || exit 0; find . -type f ! -name .lock ! -name '.writing-*' -print0 "
-        "| LC_ALL=C sort -z | xargs -0 -r sha256sum -z 2>/dev/null; true"
+        "| LC_ALL=C sort -z | xargs -0 -r sha256sum 2>/dev/null; true"
     )
     said = (await shell.run(command, timeout=3600)).stdout
-    lines = (line.partition("  ./") for line in said.split("\0") if line)
+    lines = (line.partition("  ./") for line in said.splitlines())
     return {name: digest for digest, _, name in lines}
 
 
@@ -134,10 +134,10 @@ async def _pack(shell: Any, folder: str, packed: str, names: Iterable[str]) -> N
     """Pack some results on the cluster; while they change, each file is whole."""
     results, archive = shlex.quote(f"{folder}/results"), shlex.quote(packed)
     command = (
-        f"umask 077; LC_ALL=C tar -C {results} --ignore-failed-read --null --verbatim-files-from "
+        f"umask 077; LC_ALL=C tar -C {results} --ignore-failed-read --verbatim-files-from "
         f"--files-from=- -cf {archive}; [ $? -le 1 ]"
     )
-    await shell.run(command, input="".join(f"./{name}\0" for name in names), timeout=3600)
+    await shell.run(command, input="".join(f"./{name}\n" for name in names), timeout=3600)
 
 
 def collect(call: Any, shell: Any, record: RunRecord, path: str, results: Path) -> bool:

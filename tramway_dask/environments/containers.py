@@ -24,6 +24,7 @@ __all__ = [
     "Container",
     "Location",
     "Registry",
+    "check_name",
     "check_versions",
     "container_name",
     "default_container",
@@ -128,6 +129,24 @@ class Registry(UserDict[str, str]):
                 f"tramway.containers: expected lines 'name.sif: address or path', got {configured!r}"
             )
         return {str(k): _checked_source(str(k), v) for k, v in configured.items()} | self.data
+
+
+def check_name(container: str | Path, python_version: str | None = None) -> None:
+    """Refuse an image whose name says that it has another Python than the one that runs.
+
+    Raises
+    ------
+    SpecificationError
+        Before anything is sent: workers and client need the same version.
+    """
+    match = _NAME.fullmatch(PurePosixPath(str(container)).name)
+    mine = "{}.{}".format(*sys.version_info) if python_version is None else python_version
+    if match and f"{match[2][0]}.{match[2][1:]}" != mine:
+        there = f"{match[2][0]}.{match[2][1:]}"
+        raise SpecificationError(
+            f"the container {container!s} is for Python {there}, and Python {mine} runs here: workers and client need "
+            f"the same version; run this script with Python {there}, or leave a.env.container unset"
+        )
 
 
 singularity_containers = Registry()

@@ -12,7 +12,7 @@ from ..component import setting
 from ..errors import ClusterError
 from .container_exec import Container, visible_paths
 from .container_versions import check_versions, parse_versions
-from .containers import Location, default_container, download_script, locate
+from .containers import Location, check_name, default_container, download_script, locate
 from .installed import installed_versions
 from .overssh import SlurmOverSSH, transfer_bar
 
@@ -102,6 +102,7 @@ class SingularitySlurm(SlurmOverSSH):
     async def _prepare(self, run: Any, home: str) -> None:
         """Bring the image, and refuse one that does not fit this computer."""
         location = self._location()
+        check_name(location.name)
         path = location.remote_path(home, self._images(home))
         shell, host = run.shell, run.shell.host
         if location.action == "upload":
