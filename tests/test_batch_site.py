@@ -190,7 +190,7 @@ print(len(a.maps("dv")), h.logs())
 
 
 def test_cancelled_run_leaves_nothing(site: Site, script: str) -> None:
-    run = started(site, script, "res-b", slowly=True, DELAY="4")
+    run = started(site, script, "res-b", slowly=True, DELAY="20")
     status = until(site, run, lambda s: s["state"] == "running" and count(s, "done") > 0)
     assert status["workers"] > 0
     assert "still in the queue" in command(site, "clean", run, check=False).stderr
@@ -210,7 +210,7 @@ def job_of(status: dict[str, Any], what: str, state: str = "RUNNING") -> str:
 
 
 def test_jobs_that_are_lost_are_replaced(site: Site, script: str) -> None:
-    run = started(site, script, "res-c", slowly=True, files=6, DELAY="4")
+    run = started(site, script, "res-c", slowly=True, files=6, DELAY="6")
     logs = f"{shlex.quote(RUNS)}/runs/{run}/logs"
     status = until(site, run, lambda s: count(s, "done") >= 3)
     assert "takes over if the driver is lost" in str(status["jobs"])
@@ -239,7 +239,7 @@ def test_jobs_that_are_lost_are_replaced(site: Site, script: str) -> None:
 
 
 def test_stopped_run_is_resumed_or_repeated(site: Site, script: str) -> None:
-    run = started(site, script, "res-g", slowly=True, DELAY="3")
+    run = started(site, script, "res-g", slowly=True, DELAY="20")
     status = until(site, run, lambda s: count(s, "done") >= 3)
     assert "goes on" in command(site, "resume", run, check=False).stderr
     # as somebody would who knows only Slurm; nobody takes over from who was cancelled
