@@ -28,9 +28,9 @@ MAKERS = {
     "hexagons": lambda r: Hexagons(resolution=r, tilt=0.3),
     "kmeans": lambda r: KMeans(resolution=r),
     "kmeans by count": lambda r: KMeans(avg_location_count=20, initial="center"),
-    "gwr": lambda r: GWR(resolution=r, batch_size=500),
-    "gwr merged": lambda r: GWR(resolution=r, batch_size=500, min_distance=r / 3, complete_delaunay=False),
-    "gas": lambda r: TessellerPlugin("gas", resolution=r, batch_size=500),
+    "gwr": lambda r: GWR(resolution=r, batch_size=200),
+    "gwr merged": lambda r: GWR(resolution=r, batch_size=200, min_distance=r / 3, complete_delaunay=False),
+    "gas": lambda r: TessellerPlugin("gas", resolution=r, batch_size=200),
     "kdtree": lambda r: KDTree(resolution=r, min_location_count=3, max_location_count=10),
     "kdtree deep": lambda r: KDTree(
         min_distance=r / 8, min_location_count=0, max_location_count=1, max_level=2
@@ -74,7 +74,7 @@ def same(one, other, *, shift=0.0, scale=1.0):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     kind=st.sampled_from(["even", "clustered", "on a line", "repeated"]),
     size=st.sampled_from([3, 25, 150]),

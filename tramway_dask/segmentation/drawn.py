@@ -187,7 +187,7 @@ class Kohonen(Tesseller):
         start, neighbours = neighbours_of(pairs, len(nodes))
         total, done = round(self.pass_count * len(xy)), 0
         while done < total:
-            sample = xy[rng.integers(len(xy), size=min(max(32, len(nodes) // 2), total - done))]
+            sample = xy[rng.integers(len(xy), size=min(max(32, len(nodes)), total - done))]
             node, time, kind = visits(cKDTree(nodes).query(sample)[1], start, neighbours)
             step = first * (1 + (done + time) / offset) ** -exponent
             pull(nodes, sample, node, time, weights[kind] * step)

@@ -117,8 +117,8 @@ def _batch(gas: Gas, sample: np.ndarray, threshold: np.ndarray, rates: Rates) ->
     """Show a sample to the gas; return for how many points the nearest node was too far."""
     errors, start = 0, 0
     while start < len(sample):
-        # each node is nearest to less than one point, on average: all but in sequence
-        stop = start + max(SMALLEST, len(gas.nodes) // 2)
+        # each node is nearest to one point, on average: all but in sequence
+        stop = start + max(SMALLEST, len(gas.nodes))
         distance = _learn(gas, sample[start:stop], threshold[start:stop], rates)
         errors += int((distance > rates.residual).sum())
         start = stop

@@ -101,12 +101,12 @@ class GWR(Tesseller):
 
     Notes
     -----
-    TRamWAy 0.7 shows points to the gas one by one. Here they are shown in mini-batches of half as many
+    TRamWAy 0.7 shows points to the gas one by one. Here they are shown in mini-batches of as many
     points as there are nodes, in which the nearest node of each point is found for all at once, with
     nodes and links where they were at the beginning. All else is the result of the sequence: a point
     becomes a node unless one of the mini-batch before it is near; the moves of a node are composed in
     closed form, with the counters as they were at each; links age by the visits after their last
-    renewal. As a node is nearest to half a point per mini-batch, on average, little can change in between.
+    renewal. As a node is nearest to one point per mini-batch, on average, little can change in between.
     The tests and the benchmark ``gwr`` compare both: the numbers of cells, counts per cell and
     distances between centers have the same distribution within that of TRamWAy's seeds.
 
