@@ -31,9 +31,11 @@ __all__ = [
     "BaseModel",
     "add_vector",
     "full",
+    "in_time",
     "is_auto",
     "report",
     "start_values",
+    "time_weights",
     "weight",
 ]
 
@@ -98,6 +100,34 @@ def _folds(name: str, value: Any) -> int:
     if number == 1:
         raise SpecificationError(f"{name}: expected 2 folds or more, or 0 for none, got 1")
     return number
+
+
+def time_weights(name: str, value: Any) -> Any:
+    """Accept weights in time relative to those in space: as `weight`, or a pair of them."""
+    if value is None or isinstance(value, str) or np.isscalar(value):
+        return weight(name, value)
+    pair = tuple(weight(name, v) or 0.0 for v in value)
+    if len(pair) != 2:
+        raise SpecificationError(f"{name}: expected a number or a pair (for D, for V), got {value!r}")
+    return pair
+
+
+def in_time(space: Any, absolute: Any, relative: Any, name: str) -> tuple[Any, float]:
+    """Return the weight in time, None or 'auto' or absolute, and the one relative to space, or 0.
+
+    Raises
+    ------
+    SpecificationError
+        If there is no weight in space that the relative one could refer to.
+    """
+    if absolute is not None or relative is None or is_auto(relative):
+        return (relative if absolute is None else absolute), 0.0
+    if relative and not space:
+        raise SpecificationError(
+            f"time_prior is relative to {name}_prior, which is not set: set it, "
+            f"or the absolute {name}_time_prior instead"
+        )
+    return None, relative
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -19,12 +19,13 @@ from .coupled import SmoothProblem, solve_smooth
 from .densities import LocalDensity, SphericalVolume
 from .derived import Curl, Gradients
 from .evidence import Term, Tunable
+from .gradient import time_penalty
 from .inputs import Inputs, localization_precision
 from .intervals import exact_intervals
 from .likelihood import Groups, Model
 from .maps import AT_BOUND, Maps, error_column
 from .marginal import Marginal
-from .model import LOST, BaseModel, add_vector, report
+from .model import LOST, BaseModel, add_vector, in_time, report, time_weights, weight
 from .pattern import CellOrder
 from .potential import DV
 from .selection import AUTO, Selection, choose
@@ -52,6 +53,9 @@ FloatArray = NDArray[Any]
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class _Local(BaseModel):
+    time_prior: Any = setting(None, check=time_weights)
+    diffusivity_time_prior: float | str | None = setting(None, check=weight)
+
     _kind: ClassVar[Model] = "D"
     _vector: ClassVar[str] = ""
 
@@ -87,12 +91,13 @@ class _Local(BaseModel):
         prior = self._amplitude_prior()
         areas = np.where(np.isfinite(inputs.areas) & (inputs.areas > 0), inputs.areas, 1.0)
         amplitude = prior * areas if prior else None
-        selection = self._select(inputs, groups, amplitude) if self.diffusivity_prior == AUTO else None
-        weight: Any = self.diffusivity_prior
-        if selection is not None:
-            weight = selection.weights["diffusivity_prior"]
-        if weight:
-            result, attrs = self._smooth(inputs, groups, amplitude, weight)
+        forms, order = self._forms(inputs)
+        automatic = any(value == AUTO for _, value, _ in forms)
+        selection = self._select(inputs, groups, amplitude, forms, order) if automatic else None
+        chosen = {} if selection is None else selection.weights
+        penalty = sum((value * form for name, given, form in forms if (value := chosen.get(name, given))), 0)
+        if np.ndim(penalty):
+            result, attrs = self._smooth(groups, amplitude, penalty, order)
         else:
             result = solve(
                 groups,
@@ -101,10 +106,10 @@ class _Local(BaseModel):
                 amplitude=amplitude,
                 min_diffusivity=self.min_diffusivity,
                 max_iter=self.max_iter,
+                max_runtime=self.max_runtime,
             )
-            message = "converged" if result.converged else "the limit of iterations was reached"
             attrs = report(
-                result.objective, result.gradient_norm, result.iterations, result.converged, message
+                result.objective, result.gradient_norm, result.iterations, result.converged, result.message
             )
         if selection is not None:
             attrs["prior_selection"] = selection.report()
@@ -117,39 +122,63 @@ class _Local(BaseModel):
     def _intervals(
         self, inputs: Inputs, columns: dict[str, FloatArray], sigma: float
     ) -> dict[str, FloatArray]:
-        if self.diffusivity_prior or self._amplitude_prior():
+        if self.diffusivity_prior or self.diffusivity_time_prior or self._amplitude_prior():
             return super()._intervals(inputs, columns, sigma)
         assert self.confidence is not None
         groups = Groups(inputs.statistics, sigma)
         bound = lower_bounds(groups, self.min_diffusivity)
         return exact_intervals(groups, self._kind, self.confidence, bound)
 
+    def _forms(self, inputs: Inputs) -> tuple[list[tuple[str, Any, Any]], CellOrder]:
+        """Return name, weight and quadratic form of each prior on the roughness, and what they link."""
+        order = CellOrder(*inputs.neighbours, inputs.centers)
+        space = self.diffusivity_prior
+        first = self.time_prior[0] if isinstance(self.time_prior, tuple) else self.time_prior
+        absolute, relative = in_time(space, self.diffusivity_time_prior, first, "diffusivity")
+        forms: list[tuple[str, Any, Any]] = []
+        change: Any = None
+        if absolute or relative:
+            links = inputs.in_time()
+            change = time_penalty(links[2], *links[:2])
+            order = order.linked_in_time(*links)
+        if space:
+            form = self._roughness(inputs, None)
+            forms.append(("diffusivity_prior", space, form + relative * change if relative else form))
+        if absolute:
+            forms.append(("diffusivity_time_prior", absolute, change))
+        return forms, order
+
     def _smooth(
-        self, inputs: Inputs, groups: Groups, amplitude: FloatArray | None, weight: float
+        self, groups: Groups, amplitude: FloatArray | None, penalty: Any, order: CellOrder
     ) -> tuple[Estimate, dict[str, Any]]:
         profile = Profile(groups, self._kind, jeffreys_prior=self.jeffreys_prior, amplitude=amplitude)
-        penalty = weight * self._roughness(inputs, None)
-        bound = lower_bounds(groups, self.min_diffusivity)
-        problem = SmoothProblem(profile, penalty, bound, CellOrder(*inputs.neighbours, inputs.centers))
+        problem = SmoothProblem(profile, penalty, lower_bounds(groups, self.min_diffusivity), order)
         result, o = solve_smooth(problem, self._first_diffusivity(groups), **self._options())
         return result, report(o.objective, o.gradient_norm, o.iterations, o.converged, o.message)
 
-    def _select(self, inputs: Inputs, groups: Groups, amplitude: FloatArray | None) -> Selection:
+    def _select(
+        self,
+        inputs: Inputs,
+        groups: Groups,
+        amplitude: FloatArray | None,
+        forms: list[tuple[str, Any, Any]],
+        order: CellOrder,
+    ) -> Selection:
         def posterior(sums: Groups) -> Marginal:
             return Marginal(sums, self._kind, jeffreys_prior=self.jeffreys_prior, amplitude=amplitude)
 
-        order = CellOrder(*inputs.neighbours, inputs.centers)
         bound = lower_bounds(groups, self.min_diffusivity)
-        term = Term("diffusivity_prior", self._roughness(inputs, None))
+        terms = [Term(name, form) for name, value, form in forms if value == AUTO]
         model = Tunable(
             groups,
-            [term] if term.effective else [],
+            [term for term in terms if term.effective],
+            [(Term(name, form), value) for name, value, form in forms if value != AUTO],
             order=order,
             problem=lambda sums, penalty: SmoothProblem(posterior(sums), penalty, bound, order),
             start=self._first_diffusivity(groups),
             loss=lambda whole, part, x: posterior(whole).loss(posterior(part), x),
         )
-        void = () if term.effective else (term.name,)
+        void = [term.name for term in terms if not term.effective]
         return choose(model, inputs, void=void, folds=self.cross_validation)
 
 
@@ -164,6 +193,11 @@ class D(_Local):
         the largest evidence; ``maps.attrs["prior_selection"]`` tells why, see `selection.Selection`.
     cross_validation : int
         Folds of trajectories in which weights chosen by 'auto' are cross-validated; 0 for not.
+    time_prior : float or 'auto', optional
+        Weight of its changes from time segment to time segment, relative to `diffusivity_prior`;
+        of a pair the first counts. Without such weight each segment is inferred on its own.
+    diffusivity_time_prior : float or 'auto', optional, s²
+        The same, absolute.
     jeffreys_prior : bool
         Add Jeffreys' prior.
     min_diffusivity : float, False or None

@@ -15,14 +15,20 @@ from numpy.typing import NDArray
 
 from .pattern import Factor, Pattern
 
-__all__ = ["Optimum", "Problem", "minimize"]
+__all__ = ["CONVERGED", "EXHAUSTED", "INTERRUPTED", "Optimum", "Problem", "minimize"]
 
 FloatArray = NDArray[Any]
 BoolArray = NDArray[Any]
 
+CONVERGED = "converged"
+EXHAUSTED = "the limit of iterations was reached"
+INTERRUPTED = "INTERRUPTED"
+
 # relative to the diagonal: keeps directions that the data do not determine from moving
 _RIDGE = 1e-9
 _FIXED = 1e12
+# limits to what a step does to D·Δt + σ² in each cell: beyond, the quadratic model means nothing
+_SHRINK, _GROW = 0.2, 10.0
 
 
 class Problem(Protocol):
@@ -95,8 +101,13 @@ def regular(
 def regular_factor(
     problem: Problem, state: Any, fixed: BoolArray, *, exact: bool, ridge: float
 ) -> tuple[FloatArray, Factor | None]:
-    """Return the regular Hessian, see `regular`, and its factor."""
-    matrix = regular(problem.pattern, problem.hessian(state, exact=exact), problem.pinned, fixed, ridge)
+    """Return the regular Hessian, see `regular`, and its factor if it is positive definite."""
+    hessian = problem.hessian(state, exact=exact)
+    diagonal = problem.pattern.diagonal(hessian)
+    # `regular` would hide a negative diagonal, which only the substitute can mend
+    if exact and (diagonal < -1e-14 * np.abs(diagonal).max(initial=0.0)).any():
+        return hessian, None
+    matrix = regular(problem.pattern, hessian, problem.pinned, fixed, ridge)
     return matrix, problem.pattern.factor(matrix)
 
 
@@ -126,12 +137,14 @@ def _search(
     problem: Problem, x: FloatArray, value: float, gradient: FloatArray, step: FloatArray
 ) -> FloatArray | None:
     m = problem.cells
-    floor = np.maximum(problem.bound, problem.infimum + 0.01 * (x[:m] - problem.infimum))
+    room = x[:m] - problem.infimum
+    floor = np.maximum(problem.bound, problem.infimum + _SHRINK * room)
+    ceiling = problem.infimum + _GROW * room
     length = 1.0
     noise = 1e-13 * abs(value)
     for _ in range(40):
         trial = x + length * step
-        trial[:m] = np.maximum(trial[:m], floor)
+        trial[:m] = np.clip(trial[:m], floor, np.maximum(ceiling, floor))
         slope = gradient @ (trial - x)
         if slope < 0 and problem.value(trial) <= value + 1e-4 * slope + noise:
             return trial
@@ -168,7 +181,7 @@ def minimize(
     m = problem.cells
     inside = problem.infimum + 1e-9 * np.abs(problem.infimum) + 1e-12
     x[:m] = np.maximum(x[:m], np.maximum(problem.bound, inside))
-    message, converged, iteration = "the limit of iterations was reached", False, 0
+    message, converged, iteration = EXHAUSTED, False, 0
     norm = np.inf
     value, gradient, state = problem.derivatives(x)
     fixed = _near_bound(problem, x) & (gradient[:m] > 0)
@@ -176,12 +189,12 @@ def minimize(
         fixed = _near_bound(problem, x) & (gradient[:m] > 0)
         norm = _projected_norm(problem, state, gradient, fixed)
         if norm <= gtol:
-            message, converged = "converged", True
+            message, converged = CONVERGED, True
             break
         if iteration == max_iter:
             break
         if max_runtime is not None and time.perf_counter() - began > max_runtime:
-            message = "INTERRUPTED"
+            message = INTERRUPTED
             break
         step = _direction(problem, state, gradient, fixed, _RIDGE)
         free = gradient.copy()
@@ -191,13 +204,13 @@ def minimize(
         least = 1e-14 * abs(value) if ftol is None else ftol
         if trial is None:
             converged = decrease <= max(least, 1e-9)
-            message = "converged" if converged else "no step lowers the objective"
+            message = CONVERGED if converged else "no step lowers the objective"
             break
         x = trial
         value, gradient, state = problem.derivatives(x)
         if decrease <= least:
             fixed = _near_bound(problem, x) & (gradient[:m] > 0)
             norm = _projected_norm(problem, state, gradient, fixed)
-            iteration, message, converged = iteration + 1, "converged", True
+            iteration, message, converged = iteration + 1, CONVERGED, True
             break
     return Optimum(x, value, norm, iteration, converged, message, fixed)

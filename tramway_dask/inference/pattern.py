@@ -88,6 +88,18 @@ class CellOrder:
         rank[reverse_cuthill_mckee(graph, symmetric_mode=True)] = np.arange(m)
         return rank
 
+    def linked_in_time(self, indptr: IntArray, indices: IntArray, times: FloatArray) -> CellOrder:
+        """Return the order with links in time added, and the times (m,) as another coordinate."""
+        import scipy.sparse as sp
+
+        m = len(self.indptr) - 1
+        space, time = (
+            sp.csr_array((np.ones(len(i)), i, p), shape=(m, m))
+            for p, i in ((self.indptr, self.indices), (indptr, indices))
+        )
+        total = sp.csr_array(space + time)
+        return CellOrder(total.indptr, total.indices, np.column_stack([self.places, times]))
+
 
 def matrix_pattern(order: CellOrder, fields: int, rows: IntArray, cols: IntArray) -> Pattern:
     """Return the pattern of a matrix over `fields` unknowns per cell.

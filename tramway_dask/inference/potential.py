@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..component import boolean, one_of, setting
-from ..errors import SpecificationError
 from .coupled import PotentialEstimate, PotentialProblem, components, solve_potential
 from .evidence import Term, Tunable
 from .gradient import Gradient, time_penalty
 from .inputs import Inputs, localization_precision
 from .likelihood import Groups
 from .maps import AT_BOUND, Maps, error_column
-from .model import ROUGHNESS, BaseModel, add_vector, full, is_auto, report, start_values, weight
+from .model import ROUGHNESS, BaseModel, add_vector, full, in_time, report, start_values, time_weights, weight
 from .pattern import CellOrder
 from .selection import AUTO, Selection, choose
 from .uncoupled import lower_bounds
@@ -29,15 +28,6 @@ __all__ = ["DV"]
 
 FloatArray = NDArray[Any]
 IntArray = NDArray[Any]
-
-
-def _time_prior(name: str, value: Any) -> Any:
-    if value is None or isinstance(value, str) or np.isscalar(value):
-        return weight(name, value)
-    pair = tuple(weight(name, v) or 0.0 for v in value)
-    if len(pair) != 2:
-        raise SpecificationError(f"{name}: expected a number or a pair (for D, for V), got {value!r}")
-    return pair
 
 
 _NAMES = (("diffusivity_prior", "diffusivity_time_prior"), ("potential_prior", "potential_time_prior"))
@@ -63,7 +53,7 @@ class _Operators:
 @dataclass(eq=False, repr=False, kw_only=True)
 class _Potential(BaseModel):
     potential_prior: float | str | None = setting(None, check=weight)
-    time_prior: Any = setting(None, check=_time_prior)
+    time_prior: Any = setting(None, check=time_weights)
     diffusivity_time_prior: float | str | None = setting(None, check=weight)
     potential_time_prior: float | str | None = setting(None, check=weight)
     V0: Any = setting(None, check=start_values)
@@ -151,42 +141,43 @@ class DV(_Potential):
         gradient = self._gradient(inputs)
         settings = self._settings()
         roughness = self._roughness(inputs, gradient) if any(s for s, _, _ in settings) else None
-        links, number, places = inputs.neighbours, components(*inputs.neighbours)[1], inputs.centers
+        order, number = CellOrder(*inputs.neighbours, inputs.centers), components(*inputs.neighbours)[1]
         change = None
         if any(t or (s and r) for s, t, r in settings):
             indptr, indices, times = inputs.in_time()
             change = time_penalty(times, indptr, indices)
-            links = _union(links, (indptr, indices))
-            places = np.column_stack([places, times])
-            space, in_time, relative = settings[1]
-            number = components(*links)[1] if in_time or (space and relative) else number
-        return _Operators(gradient, roughness, change, number, CellOrder(*links, places))
+            order = order.linked_in_time(indptr, indices, times)
+            space, absolute, relative = settings[1]
+            linked = absolute or (space and relative)
+            number = components(order.indptr, order.indices)[1] if linked else number
+        return _Operators(gradient, roughness, change, number, order)
 
     def _settings(self) -> list[tuple[Any, Any, float]]:
         """Return the weights in space, in time, and in time relative to space; for D and for V."""
-        prior = self.time_prior if isinstance(self.time_prior, tuple) else (self.time_prior,) * 2
-        given = (self.diffusivity_time_prior, self.potential_time_prior)
+        space = (self.diffusivity_prior, self.potential_prior)
+        absolute = (self.diffusivity_time_prior, self.potential_time_prior)
+        prior = self.time_prior
+        # one number is for both, as far as they are smoothed in space
+        pair = (
+            prior
+            if isinstance(prior, tuple)
+            else tuple(prior if s or not any(space) else None for s in space)
+        )
         return [
-            (
-                space,
-                (AUTO if p == AUTO else None) if absolute is None else absolute,
-                0.0 if is_auto(p) or absolute is not None else p or 0.0,
-            )
-            for space, absolute, p in zip(
-                (self.diffusivity_prior, self.potential_prior), given, prior, strict=True
-            )
+            (s, *in_time(s, t, r, name))
+            for s, t, r, name in zip(space, absolute, pair, ("diffusivity", "potential"), strict=True)
         ]
 
     def _forms(self, operators: _Operators) -> list[list[tuple[str, Any, sp.csr_array]]]:
         """Return name, weight and quadratic form of each prior, for D and for V."""
         forms = []
-        for (space, in_time, relative), names in zip(self._settings(), _NAMES, strict=True):
+        for (space, absolute, relative), names in zip(self._settings(), _NAMES, strict=True):
             own: list[tuple[str, Any, Any]] = []
             if space:
                 form = operators.roughness
                 own.append((names[0], space, form + relative * operators.change if relative else form))
-            if in_time:
-                own.append((names[1], in_time, operators.change))
+            if absolute:
+                own.append((names[1], absolute, operators.change))
             forms.append(own)
         return forms
 
@@ -247,15 +238,6 @@ def _plus(penalty: sp.csr_array | None, weight: float, other: Any) -> sp.csr_arr
     if not weight:
         return penalty
     return weight * other if penalty is None else penalty + weight * other
-
-
-def _union(a: tuple[Any, Any], b: tuple[Any, Any]) -> tuple[Any, Any]:
-    import scipy.sparse as sp
-
-    m = len(a[0]) - 1
-    graphs = [sp.csr_array((np.ones(len(i)), i, p), shape=(m, m)) for p, i in (a, b)]
-    total = sp.csr_array(graphs[0] + graphs[1])
-    return total.indptr, total.indices
 
 
 def _potential_columns(result: PotentialEstimate) -> dict[str, FloatArray]:

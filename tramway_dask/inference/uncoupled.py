@@ -7,7 +7,8 @@ D the best drift or force is explicit, and so are the derivatives of what remain
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from . import closed_form
 from .likelihood import Groups, Model, jeffreys
+from .newton import CONVERGED, EXHAUSTED, INTERRUPTED
 
 __all__ = ["Estimate", "Profile", "lower_bounds", "solve"]
 
@@ -154,6 +156,8 @@ class Estimate:
     objective : float
     iterations : int
     converged : bool
+    message : str
+        Why the iteration ended.
     """
 
     diffusivity: FloatArray
@@ -165,6 +169,7 @@ class Estimate:
     gradient_norm: float
     iterations: int
     converged: bool
+    message: str = ""
 
 
 def _root(squared: FloatArray) -> FloatArray:
@@ -185,6 +190,7 @@ def solve(
     amplitude: FloatArray | None = None,
     min_diffusivity: float | bool | None = None,
     max_iter: int | None = None,
+    max_runtime: float | None = None,
 ) -> Estimate:
     """Infer D, DD or DF in every cell.
 
@@ -199,18 +205,22 @@ def solve(
         See `lower_bounds`.
     max_iter : int, optional
         Limit to Newton's iterations, by default 100.
+    max_runtime : float, optional, s
+        After which Newton's iterations are interrupted.
     """
     profile = Profile(groups, model, jeffreys_prior=jeffreys_prior, amplitude=amplitude)
     bound = lower_bounds(groups, min_diffusivity)
     if groups.single and amplitude is None:
         diffusivity = closed_form.diffusivity(groups, model, jeffreys_prior=jeffreys_prior)
-        iterations, converged = 0, True
+        iterations, message = 0, CONVERGED
     else:
-        diffusivity, iterations, converged = _newton(profile, bound, max_iter or 100)
+        diffusivity, iterations, message = _newton(profile, bound, max_iter or 100, max_runtime)
     floor = np.maximum(bound, profile.infimum + _SMALLEST_VARIANCE / groups.dt_max)
     at_bound = diffusivity <= np.maximum(bound, floor)
     diffusivity = np.where(diffusivity < floor, floor, diffusivity)
-    return estimate(profile, diffusivity, at_bound, iterations=iterations, converged=converged)
+    converged = message == CONVERGED
+    found = estimate(profile, diffusivity, at_bound, iterations=iterations, converged=converged)
+    return replace(found, message=message)
 
 
 def estimate(
@@ -239,7 +249,9 @@ def estimate(
     )
 
 
-def _newton(profile: Profile, bound: FloatArray, max_iter: int) -> tuple[FloatArray, int, bool]:
+def _newton(
+    profile: Profile, bound: FloatArray, max_iter: int, max_runtime: float | None
+) -> tuple[FloatArray, int, str]:
     # in y = log(D − infimum) the likelihood of a single Δt is convex, so Newton is safe far from the root
     g = profile.groups
     origin = profile.infimum
@@ -248,7 +260,10 @@ def _newton(profile: Profile, bound: FloatArray, max_iter: int) -> tuple[FloatAr
     start = g.sum(g.s2) / (2 * g.dimension * g.count * g.dt_mean)
     y = np.maximum(np.log(np.maximum(start, floor)), lowest)
     low, high = lowest.copy(), np.full(g.size, np.inf)
+    began = time.perf_counter()
     for iteration in range(1, max_iter + 1):
+        if max_runtime is not None and time.perf_counter() - began > max_runtime:
+            return origin + np.exp(y), iteration - 1, INTERRUPTED
         w = np.exp(y)
         at = profile.point(origin + w)
         slope = w * at.d1
@@ -263,5 +278,5 @@ def _newton(profile: Profile, bound: FloatArray, max_iter: int) -> tuple[FloatAr
         moved = np.abs(target - y)
         y = target
         if moved.max() <= 1e-12 * max(1.0, np.abs(y).max()):
-            return origin + np.exp(y), iteration, True
-    return origin + np.exp(y), max_iter, bool(moved.max() < 1e-6)
+            return origin + np.exp(y), iteration, CONVERGED
+    return origin + np.exp(y), max_iter, CONVERGED if moved.max() < 1e-6 else EXHAUSTED
