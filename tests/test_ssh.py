@@ -529,7 +529,7 @@ async def main():
     data = os.urandom(3_000_000)
     Path("damaged").write_bytes(data)
     async with link() as c:
-        digest = hashlib.sha256(data).hexdigest()
+        digest = hashlib.blake2b(data).hexdigest()
         unique = hashlib.sha256(f"{digest} /scratch/alice/damaged".encode()).hexdigest()[:32]
         await c.write(f"/scratch/alice/.{unique}.part", b"0" * 1_000_000)
         assert await c.upload("damaged", "/scratch/alice/damaged")

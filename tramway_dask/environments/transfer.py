@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ClusterError, DataError
-from .digests import file_sha256
+from .digests import file_digest, sum_command
 from .link import Link
 from .login import LinkLostError, import_asyncssh
 
@@ -120,8 +120,8 @@ class Transfers(Link):
         if status != 0:
             raise ClusterError(f"{self.host}: cannot write {name}: {said or 'its content did not arrive'}")
 
-    async def digest(self, path: str | os.PathLike[str]) -> tuple[int, str] | None:
-        """Return size and SHA-256 of a remote file, or None if there is none."""
+    async def digest(self, path: str | os.PathLike[str], like: str = "") -> tuple[int, str] | None:
+        """Return size and checksum (of the kind of `like`) of a remote file, or None if there is none."""
         name = await self.absolute(path)
         data, said, status = await self._shell(
             f"check {name}", '[ -f "$1" ] || exit 44; stat -L -c %s -- "$1"', name
@@ -130,9 +130,9 @@ class Transfers(Link):
             return None
         if status == 0:
             size = int(data)
-            script = 'sha256sum < "$1"'
+            script = f'{sum_command(like)} < "$1"'
             data, said, status = await self._shell(
-                f"sha256sum {name}", script, name, timeout=60 + size / SUM_RATE
+                f"checksum of {name}", script, name, timeout=60 + size / SUM_RATE
             )
             if status == 0:
                 return size, data.split()[0].decode()
@@ -161,7 +161,7 @@ class Transfers(Link):
         progress : callable, optional
             Called with the number of bytes that are there so far.
         digest : str, optional
-            Its SHA-256 in hexadecimal, if known.
+            Its SHA-256 or BLAKE2b in hexadecimal, if known.
         mode : int
             Permissions of the remote file.
 
@@ -178,7 +178,7 @@ class Transfers(Link):
         local = Path(local)
         try:
             size = local.stat().st_size
-            digest = digest.lower() if digest else await asyncio.to_thread(file_sha256, local)
+            digest = digest.lower() if digest else await asyncio.to_thread(file_digest, local)
         except OSError as error:
             raise DataError(f"cannot read {local}: {error.strerror}") from error
         name = await self.absolute(remote)
@@ -208,7 +208,7 @@ class Transfers(Link):
 
     async def _is_there(self, name: str, size: int, digest: str) -> bool:
         data, _, status = await self._shell(f"check {name}", '[ -f "$1" ] && stat -L -c %s -- "$1"', name)
-        return status == 0 and int(data) == size and await self.digest(name) == (size, digest)
+        return status == 0 and int(data) == size and await self.digest(name, digest) == (size, digest)
 
     async def _wait_for_others(
         self, lock: str, part: str, token: str, name: str, size: int, digest: str
@@ -250,16 +250,20 @@ class Transfers(Link):
         self, local: Path, part: str, size: int, digest: str, progress: Callable[[int], None] | None
     ) -> None:
         for _ in range(2):
-            await self._send(local, part, size, progress)
-            if await self.digest(part) in ((size, digest), None):
+            found = await self._send(local, part, size, progress, digest)
+            if found == digest or await self.digest(part, digest) in ((size, digest), None):
                 return
             await self._do(f"cannot remove {part}", 'rm -f -- "$1"', part)
         raise ClusterError(
-            f"{local} arrived damaged at {self.host} twice (its SHA-256 is not {digest}); does it change, or is it"
+            f"{local} arrived damaged at {self.host} twice (its checksum is not {digest}); does it change, or is it"
             " not the file that this checksum belongs to?"
         )
 
-    async def _send(self, local: Path, part: str, size: int, progress: Callable[[int], None] | None) -> None:
+    async def _send(
+        self, local: Path, part: str, size: int, progress: Callable[[int], None] | None, like: str
+    ) -> str | None:
+        """Send what is missing; return the checksum of what arrived, unless nothing had to be sent."""
+        found: str | None = None
         script = 'umask 077; : >> "$1" && stat -c %s -- "$1"'
         reached, failures = -1, 0
         while True:
@@ -270,9 +274,11 @@ class Transfers(Link):
             if progress is not None:
                 progress(there)
             if there == size:
-                return
+                return found
             try:
-                await self._stream_out(await self._working_link(), local, part, there, progress)
+                found = await self._stream_out(
+                    await self._working_link(), local, part, there, progress, like
+                )
             except LinkLostError:
                 failures = failures + 1 if there <= reached else 0
                 reached = max(reached, there)
@@ -287,10 +293,16 @@ class Transfers(Link):
         part: str,
         start: int,
         progress: Callable[[int], None] | None,
-    ) -> None:
-        # bytes go to their places in the file: one that a broken link has left behind does no harm
-        places = f"bs=1M iflag=fullblock seek={start} oflag=seek_bytes conv=notrunc"
-        command = f"dd of={shlex.quote(part)} {places} status=none"
+        like: str,
+    ) -> str:
+        # bytes go to their places in the file: one that a broken link has left behind does no harm;
+        # the checksum is made meanwhile, which takes no time
+        script = (
+            'set -o pipefail; { head -c "$2" -- "$1" >&4 && tee /dev/fd/4 | dd of="$1" bs=1M iflag=fullblock '
+            'seek="$2" oflag=seek_bytes conv=notrunc status=none; } 4>&1 >/dev/null '
+            f"| {{ {sum_command(like)}; }}"
+        )
+        command = shlex.join(["bash", "-c", script, "bash", part, str(start)])
         lost = LinkLostError(f"the link to {self.host} broke while {local.name} was sent")
         asyncssh = import_asyncssh()
         try:
@@ -307,11 +319,11 @@ class Transfers(Link):
                     if progress is not None:
                         progress(start)
             process.stdin.write_eof()
-            _, errors = await process.communicate()
+            output, errors = await process.communicate()
         except (asyncssh.Error, OSError) as error:
             if process.exit_status is None:
                 raise lost from error
-            errors = await process.stderr.read()
+            output, errors = b"", await process.stderr.read()
         finally:
             process.close()
         if process.exit_status is None:
@@ -319,6 +331,7 @@ class Transfers(Link):
         if process.exit_status != 0:
             said = (errors or b"").decode(errors="replace").strip()
             raise ClusterError(f"{self.host}: cannot write {part}: {said}")
+        return (output or b"").decode(errors="replace").rpartition("\n")[0].rpartition("\n")[2].split(" ")[0]
 
     async def download(
         self,
@@ -355,12 +368,12 @@ class Transfers(Link):
                 raise ClusterError(f"{self.host}: there is no file {name}")
             size, digest = found
             same_size = local.is_file() and local.stat().st_size == size
-            if same_size and await asyncio.to_thread(file_sha256, local) == digest:
+            if same_size and await asyncio.to_thread(file_digest, local) == digest:
                 return False
             local.parent.mkdir(parents=True, exist_ok=True)
             part = local.with_name(f".{digest[:32]}.part")
             await self._fetch(name, part, size, progress)
-            if await asyncio.to_thread(file_sha256, part) == digest:
+            if await asyncio.to_thread(file_digest, part) == digest:
                 os.replace(part, local)
                 return True
             part.unlink()
