@@ -344,7 +344,15 @@ def test_what_is_wrong_is_told_and_leaves_nothing(site: Site, script: str) -> No
 def test_run_of_a_configuration(site: Site, script: str) -> None:
     home = Path(site.info["laptop"]["home_on_machine"])
     sites = home / ".config/dask"
+    # files that only the cluster has, with their regions beside them
     laptop(site, script, "build('res-f')")
+    owned = Path(site.info["cluster"]["scratch_on_machine"]) / "alice/own data"
+    owned.mkdir()
+    for path in (home / "fields").glob("*.trxyt"):
+        (owned / path.name).write_bytes(path.read_bytes())
+        (owned / f"{path.stem}-roi.txt").write_text(
+            "x min\tx max\ty min\ty max\n0.1\t0.9\t0.1\t0.9\n1.1\t1.9\t1.1\t1.9\n"
+        )
     sites.mkdir(parents=True, exist_ok=True)
     settings = {
         "hostname": "alice@login",
@@ -363,10 +371,9 @@ results = "res-f"
 [spt_data]
 localization_precision = 0.01
 [spt_data.from_ascii_files]
-pattern = "fields/*.trxyt"
-[roi.from_squares]
-centers = [[0.5, 0.5], [1.5, 1.5]]
-side = 0.8
+pattern = "/scratch/alice/own data/*.trxyt"
+[roi.from_ascii_files]
+suffix = "roi"
 [tesseller]
 type = "Hexagons"
 resolution = 0.25
@@ -384,6 +391,9 @@ map_label = "d"
     )
     toml = f"{site.info['laptop']['home']}/run.toml"
     try:
+        planned = command(site, "plan", toml, "--site", "lab").stdout
+        assert "alice@login:/scratch/alice/own data/cell0.trxyt" in planned
+        assert "files: 3 on alice@login, 0 here" in planned
         output = command(site, "run", toml, "--site", "lab", "--detach").stdout
         run = output.split("run ")[1].split()[0]
         listed = {r["run_id"]: r for r in json.loads(command(site, "runs", "--json").stdout)}
@@ -391,7 +401,8 @@ map_label = "d"
         assert listed[run]["parameters"]["walltime"] == "00:05:00"
         assert run in command(site, "status", run, "--wait").stdout
         assert "done" in command(site, "fetch", run).stdout
-        assert "6 done" in command(site, "plan", toml).stdout
+        assert "6 done" in command(site, "plan", toml, "--site", "lab").stdout
+        assert on_login(site, f"ls '{RUNS}/data' 2>/dev/null || true") == data, "nothing was uploaded"
         command(site, "clean", run)
     finally:
         (sites / "sites.yaml").unlink()

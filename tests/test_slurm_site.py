@@ -377,6 +377,78 @@ def test_files_are_sent_once(cluster: Site, lab: Session) -> None:
     assert "stage_data" in message
 
 
+def test_files_that_only_the_cluster_has(cluster: Site, lab: Session) -> None:
+    there = Path(cluster.info["cluster"]["scratch_on_machine"]) / "alice/tramway_dask/own"
+    found = lab.do(
+        """
+        texts = [Path(p).read_text() for p in fields(2)]
+        roi = "x\\ty\\n0.5\\t0.5\\n1.5\\t1.5\\n"
+        answer = texts
+        """
+    )
+    folder = there / "a day"
+    folder.mkdir(parents=True)
+    for i, text in enumerate(found):
+        (folder / f"cell{i}.trxyt").write_text(text)
+        (folder / f"cell{i}_roi.txt").write_text("x\ty\n0.5\t0.5\n1.5\t1.5\n")
+    found = lab.do(
+        """
+        env.directory_mapping = {"~/mirrored": "/scratch/alice/tramway_dask/own"}
+        sent, asked = [], []
+        link = env._connection
+        upload, plain = link.upload, link.run
+        async def counted(local, remote, **options):
+            sent.append(str(remote))
+            return await upload(local, remote, **options)
+        async def noted(command, **options):
+            asked.append(command)
+            return await plain(command, **options)
+        link.upload, link.run = counted, noted
+
+        def of(results, pattern, where):
+            a = RWAnalyzer(results=results, mapper=models.D())
+            a.spt_data.from_ascii_files(pattern)
+            a.spt_data.localization_precision = 0.01
+            a.roi.from_ascii_files(suffix="roi", size=0.8)
+            a.tesseller = tessellers.Hexagons(resolution=0.2)
+            a.pipeline.append_stage(stages.tessellate_and_infer(map_label="m"))
+            a.env = where
+            return a
+
+        a = of("far", "~/mirrored/a day/cell*.*", env)
+        plan = a.plan().to_frame()
+        questions = [c for c in asked if not c.startswith("squeue")]
+        report = a.run(progress=False)
+        for i, name in enumerate(fields(2, "near")):
+            Path(name).with_name(f"cell{i}_roi.txt").write_text(roi)
+        b = of("near-results", "near/cell*.trxyt", None)
+        b.run(progress=False)
+        tables = [x.results.table("segmentation", "m") for x in (a, b)]
+        c = of("far", "~/mirrored/nobody/*.csv", env)
+        try:
+            c.plan()
+        except DataError as error:
+            told = str(error)
+        answer = [
+            a.spt_data.aliases, plan["file"].unique().tolist(), len(questions), [report.done, report.failed], sent,
+            tables[0].equals(tables[1]), set(of("far", "near/cell*.trxyt", None).plan().to_frame()["status"]) == {"done"},
+            a.spt_data[0].dataframe.equals(b.spt_data[0].dataframe), told,
+        ]
+        link.upload, link.run, env.directory_mapping = upload, plain, {}
+        """
+    )
+    names, files, questions, report, sent, same, done, read, told = found
+    assert names == ["cell0", "cell1"], "not the files of regions"
+    assert files == [f"alice@login:/scratch/alice/tramway_dask/own/a day/cell{i}.trxyt" for i in range(2)]
+    assert questions == 3, "list, compare, read regions"
+    assert (report, sent) == ([4, 0], [])
+    assert same, "the same maps as from the same files on the laptop"
+    assert done, "and the same results: neither names nor keys tell where a file was"
+    assert read, "looked at on the laptop, a table is fetched"
+    assert "neither here nor on alice@login" in told
+    assert "/scratch/alice/tramway_dask/own/nobody/*.csv" in told
+
+
 def test_others_are_kept_out(cluster: Site, lab: Session) -> None:
     run, address = lab.do("answer = [env.cluster.run.path, env.cluster.scheduler.address]")
     for name in ("", "/tls", "/parts", "/logs"):

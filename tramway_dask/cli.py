@@ -5,6 +5,7 @@ Exit codes: 0 all done, 1 some units failed (or the disk, or the workers), 2 wro
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable
@@ -122,11 +123,15 @@ def run(
 )
 @click.option("--overwrite", is_flag=True, help="As if run was told to replace results.")
 @click.option("--all", "everything", is_flag=True, help="List every unit.")
+@click.option("--site", default=None, help="Cluster that would run it, where files may be.")
 @_plainly
-def plan(config: Path, results: Path | None, overwrite: bool, everything: bool) -> None:
+def plan(config: Path, results: Path | None, overwrite: bool, everything: bool, site: str | None) -> None:
     """Show what `run CONFIG` would do, without doing it."""
-    planned = _configured(config, None, results).plan(overwrite=overwrite)
-    _print_table(planned.to_frame(), None if everything else 20)
+    analyzer = _configured(config, site, results)
+    with contextlib.nullcontext() if analyzer.env is None else analyzer.env.ending():
+        planned = analyzer.plan(overwrite=overwrite)
+        table = planned.to_frame()
+    _print_table(table, None if everything else 20)
     click.echo(planned.summary())
 
 

@@ -107,6 +107,11 @@ def from_mapping(content: Mapping[str, Any], folder: Path = Path(), *, site: str
     if not isinstance(results, str):
         raise SpecificationError(f"results: expected the path of a folder, got {results!r}")
     analyzer.results = folder / _expand(results)
+    # files may be on the cluster that is the environment
+    if site is not None:
+        analyzer.env = _on_site(site, content.get("env", {}))
+    elif "env" in content:
+        analyzer.env = _environment(content["env"])
     _read_data(analyzer, content.get("spt_data"), folder)
     _call_initializers("roi", analyzer.roi, _mapping("roi", content.get("roi", {})), folder)
     for name, modules in (
@@ -117,10 +122,6 @@ def from_mapping(content: Mapping[str, Any], folder: Path = Path(), *, site: str
     ):
         if name in content:
             setattr(analyzer, name, _component(name, content[name], modules, folder))
-    if site is not None:
-        analyzer.env = _on_site(site, content.get("env", {}))
-    elif "env" in content:
-        analyzer.env = _environment(content["env"])
     for entry in _stages(content.get("stages", [])):
         analyzer.pipeline.append_stage(entry)
     return analyzer
@@ -144,6 +145,9 @@ def _read_data(analyzer: RWAnalyzer, section: Any, folder: Path) -> None:
     options = _mapping("spt_data", section)
     conditions = options.pop("conditions", {})
     _call_initializers("spt_data", analyzer.spt_data, options, folder)
+    if analyzer.elsewhere() is None:
+        with _in("[spt_data] "):
+            len(analyzer.spt_data)  # files that cannot be elsewhere
     if not analyzer.spt_data.initialized:
         raise SpecificationError(
             "[spt_data]: no files are named; add e.g. [spt_data.from_ascii_files] with a pattern"

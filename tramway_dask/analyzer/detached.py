@@ -268,8 +268,9 @@ def run_detached(analyzer: RWAnalyzer, *, overwrite: bool, on_error: str, batch:
         "collectibles": list(analyzer.pipeline.collectibles),
     }
     with opened(env) as (env, run), tempfile.TemporaryDirectory() as temporary:
-        readable = [s.path for s in sources if s.path is not None and os.path.isfile(s.path)]
-        paths = env.bring(readable)
+        readable = [s for s in sources if s.path is not None and not s.elsewhere and os.path.isfile(s.path)]
+        paths = env.bring([s.path for s in readable], {s.path: s.file_digest() for s in readable})
+        env.require([s.path for s in sources if s.elsewhere])
         package, earlier = Path(temporary) / "analyzer.pkl", Path(temporary) / "earlier.tar"
         _pickle(analyzer, plan, sources, paths, package)
         packed = pack(analyzer.results, [s.name for s in sources], earlier)
@@ -312,7 +313,7 @@ def _pickle(analyzer: RWAnalyzer, plan: Plan | None, sources: Sequence[Any], pat
             source.hold(original.dataframe)
         else:
             source.path = paths.get(original.path, original.path)
-            if os.path.isfile(original.path):
+            if original.elsewhere or os.path.isfile(original.path):
                 regions[source.name] = list(original.roi.support_regions())
         travelling.append(source)
     light._set_sources(travelling)

@@ -160,7 +160,10 @@ def _reach(plan: Plan, analyzer: RWAnalyzer) -> Reach:
     sources = {
         u.source.name: u.source for u in plan.todo if u.source is not None and u.source.path is not None
     }
-    staged = env.stage([s.path for s in sources.values()])
+    here = [s for s in sources.values() if not s.elsewhere]
+    staged = dict(env.stage([s.path for s in here], {s.path: s.file_digest() for s in here}))
+    staged |= {s.path: s.path for s in sources.values() if s.elsewhere}
+    env.require([s.path for s in sources.values() if s.elsewhere])
     paths = {name: staged[s.path] for name, s in sources.items()}
     return Reach(None, paths, env.parts_folder)
 
@@ -241,7 +244,9 @@ def _run_record(analyzer: RWAnalyzer, report: RunReport) -> Iterator[None]:
     record.setdefault("runs", []).append(entry)
     sources = record.setdefault("sources", {})
     for source in analyzer.spt_data:
-        sources[source.name] = {"path": source.path, "condition": source.condition}
+        about = {"path": source.path, "condition": source.condition}
+        place = source.place
+        sources[source.name] = about if place is None else about | {"host": place.name}
     store.write_run(record)
     analyzer.logger.info("run started on %s, process %s", entry["host"], entry["python"])
     try:

@@ -204,6 +204,10 @@ class RWAnalyzer:
             value = GivenClient(value)
         self._env = value
 
+    def elsewhere(self) -> Any:
+        """Return the files of the cluster that is the environment; None if all files are here."""
+        return None if self._env is None else self._env.files
+
     @property
     def results(self) -> Store:
         """The results folder; may be set to a path."""
@@ -290,9 +294,10 @@ class RWAnalyzer:
         UnitFailedError
             If a unit fails and `on_error` is 'raise'.
         """
-        if detach:
-            return run_detached(self, overwrite=overwrite, on_error=on_error, batch=batch)
-        return run(self, overwrite=overwrite, on_error=on_error, progress=progress, batch=batch)
+        with contextlib.nullcontext() if self.env is None else self.env.ending():
+            if detach:
+                return run_detached(self, overwrite=overwrite, on_error=on_error, batch=batch)
+            return run(self, overwrite=overwrite, on_error=on_error, progress=progress, batch=batch)
 
     def attach(self, run_id: str | None = None) -> RunHandle:
         """Return the handle of a detached run, whose results go to the results folder of this analyzer.

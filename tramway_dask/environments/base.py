@@ -66,9 +66,20 @@ class Environment(Component):
         """Address of the Dask dashboard."""
         return self.cluster.dashboard_link
 
-    def stage(self, files: Sequence[str]) -> Mapping[str, str]:
-        """Make sure that the workers have some files, and return where they find each of them."""
+    @property
+    def files(self) -> Any:
+        """Files that workers see and this process does not (`RemoteFiles`); None if there is no such place."""
+        return None
+
+    def stage(self, files: Sequence[str], digests: Mapping[str, str] | None = None) -> Mapping[str, str]:
+        """Make sure that the workers have some files, and return where they find each of them.
+
+        `digests` are the BLAKE2b checksums that are known.
+        """
         return {path: path for path in files}
+
+    def require(self, paths: Sequence[str]) -> None:
+        """Raise an error if workers cannot see one of the paths of `files`."""
 
     @property
     def parts_folder(self) -> str | None:
@@ -96,6 +107,15 @@ class Environment(Component):
         if maximum is not None:
             bounds["maximum"] = maximum
         return self.cluster.adapt(**bounds, **options)
+
+    @contextlib.contextmanager
+    def ending(self) -> Iterator[None]:
+        """Close at the end, unless there is a cluster, whatever was opened to look for files."""
+        try:
+            yield
+        finally:
+            if not self.is_running:
+                self.close()
 
     def close(self) -> None:
         """Close the client and the cluster."""

@@ -47,9 +47,14 @@ def opened(env: Slurm) -> Iterator[tuple[Slurm, RunFolder]]:
     """
     from .loop import LoopThread
 
-    env = copy.copy(env)
+    given, env = env, copy.copy(env)
     env.job_script()  # wrong options fail here, before anything is started
-    env._loop = LoopThread()
+    linked = given.__dict__.get("_connection") is not None
+    if linked:  # one login is enough
+        env._connection, env._home = given.connection()
+    env._loop = given._loop if linked else LoopThread()
+    if isinstance(given, SlurmOverSSH) and isinstance(env, SlurmOverSSH):
+        env._files = given.files
     try:
         run = env._loop.call(env._open())
         try:
@@ -59,7 +64,8 @@ def opened(env: Slurm) -> Iterator[tuple[Slurm, RunFolder]]:
                 env._loop.call(run.remove())
             raise
     finally:
-        env._hang_up()
+        if not linked:
+            env._hang_up()
 
 
 def submit(

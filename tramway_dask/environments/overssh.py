@@ -17,7 +17,8 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from ..component import one_of, optional, setting
-from ..errors import ClusterError, LostClusterError, SpecificationError
+from ..errors import ClusterError, DataError, LostClusterError, SpecificationError
+from .remotefiles import RemoteFiles
 from .slurm import Slurm, from_one
 
 __all__ = ["SlurmOverSSH", "transfer_bar"]
@@ -135,12 +136,33 @@ class SlurmOverSSH(Slurm):
         """Tell whether workers see a path of the cluster."""
         return True
 
-    def stage(self, files: Sequence[str]) -> Mapping[str, str]:
+    @property
+    def files(self) -> RemoteFiles:
+        """The files of the cluster; to look at them, a connection is opened, which the run then uses."""
+        if "_files" not in self.__dict__:
+            self._files = RemoteFiles(self)
+        return self._files
+
+    def _found_folders(self) -> list[str]:
+        """Return the folders of files that were found on the cluster."""
+        files = self.__dict__.get("_files")
+        return [] if files is None else sorted(files.folders)
+
+    def require(self, paths: Sequence[str]) -> None:
+        """Raise an error if workers cannot see one of the paths of `files`."""
+        for path in paths:
+            if not self._visible(path, self._home):
+                raise DataError(
+                    f"{path}: the workers' container, which was started before this file was named, does not show "
+                    "its folder; start the workers again: a.env.close()"
+                )
+
+    def stage(self, files: Sequence[str], digests: Mapping[str, str] | None = None) -> Mapping[str, str]:
         """Make sure that the cluster has some files; see `staging.stage`."""
         self.cluster  # noqa: B018 (it is started at first use)
-        return self.bring(files)
+        return self.bring(files, digests)
 
-    def bring(self, files: Sequence[str]) -> Mapping[str, str]:
+    def bring(self, files: Sequence[str], digests: Mapping[str, str] | None = None) -> Mapping[str, str]:
         """Do what `stage` does, through the connection that there is."""
         from .staging import stage
 
@@ -161,6 +183,7 @@ class SlurmOverSSH(Slurm):
                     folder=f"{self.runs_folder(home)}/data",
                     upload=self.stage_data == "auto",
                     progress=lambda sent, _: advanced(sent),
+                    digests={absolute[path]: digest for path, digest in (digests or {}).items()},
                 )
             )
         if staged.sent:

@@ -76,7 +76,8 @@ class SingularitySlurm(SlurmOverSSH):
         return f"{self.runs_folder(home)}/images"
 
     def _binds(self, home: str) -> tuple[str, ...]:
-        places = [home, self.runs_folder(home), *self._physical, *self._mapped_folders(home)]
+        found = self._found_folders()
+        places = [home, self.runs_folder(home), *self._physical, *self._mapped_folders(home), *found]
         return visible_paths(*(p for p in places if p != "/"))
 
     def _container(self, folder: str, home: str) -> Container:

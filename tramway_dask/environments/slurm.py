@@ -254,7 +254,7 @@ class Slurm(Environment):
         from .remote import SlurmPool
 
         self.job_script()  # wrong options fail here, before anything is started
-        self._loop = LoopThread()
+        self._loop = self.__dict__.get("_loop") or LoopThread()
         try:
             run = self._loop.call(self._open())
             pool = SlurmPool(
@@ -281,13 +281,37 @@ class Slurm(Environment):
         pool.scale(self.worker_count)
         return pool
 
+    def connection(self) -> tuple[Any, str]:
+        """Return the connection to the submit host, opened if need be, and the home folder there."""
+        from .loop import LoopThread
+
+        if self.__dict__.get("_connection") is None:
+            self._loop = LoopThread()
+            try:
+                self._loop.call(self._connected())
+            except BaseException:
+                self._hang_up()
+                raise
+        return self._connection, self._home
+
+    def call(self, coroutine: Any) -> Any:
+        """Wait for what a method of the connection does."""
+        return self._loop.call(coroutine)
+
+    async def _connected(self) -> Any:
+        shell = self.__dict__.get("_connection")
+        if shell is None:
+            shell = self._connection = self._shell()
+            await shell.connect()
+            self._home = await shell.home()
+        return shell
+
     async def _open(self) -> Any:
         """Connect and make the folder of the run."""
         from .runfolder import RunFolder, new_run_id, new_security
 
-        shell = self._connection = self._shell()
-        await shell.connect()
-        home = self._home = await shell.home()
+        shell = await self._connected()
+        home = self._home
         await self._look_around(shell, home)
         run_id = new_run_id()
         folder = f"{self.runs_folder(home)}/runs/{run_id}"
@@ -314,7 +338,7 @@ class Slurm(Environment):
     async def _prepare(self, run: Any, home: str) -> None:
         """Make sure of what the jobs need, before anything is started."""
 
-    def bring(self, files: Sequence[str]) -> Mapping[str, str]:
+    def bring(self, files: Sequence[str], digests: Mapping[str, str] | None = None) -> Mapping[str, str]:
         """Return where the workers find some files, once there is a connection."""
         return {path: os.path.abspath(os.path.expanduser(path)) for path in files}
 
@@ -338,4 +362,5 @@ class Slurm(Environment):
             loop.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in super().__getstate__().items() if k not in ("_loop", "_connection")}
+        own = ("_loop", "_connection", "_files")
+        return {k: v for k, v in super().__getstate__().items() if k not in own}

@@ -51,6 +51,7 @@ async def stage(
     folder: str,
     upload: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> Staged:
     """Make sure that the cluster has some files.
 
@@ -70,6 +71,8 @@ async def stage(
         Whether what is missing is uploaded.
     progress : callable, optional
         Called with bytes sent so far and in total.
+    digests : mapping of str to str, optional
+        Checksums of local files, as far as they are known.
 
     Raises
     ------
@@ -77,7 +80,8 @@ async def stage(
         If files are missing there and `upload` is false.
     """
     local = {path: Path(path).absolute() for path in dict.fromkeys(files)}
-    digests = {path: digest_of(at) for path, at in local.items()}
+    known = digests or {}
+    digests = {path: known.get(path) or digest_of(at) for path, at in local.items()}
     uploaded = {path: f"{folder}/{digests[path][:32]}/{at.name}" for path, at in local.items()}
     candidates = {path: [p for p in (mapped(str(at)), uploaded[path]) if p] for path, at in local.items()}
     found = await _digests(shell, [p for places in candidates.values() for p in places], folder)
@@ -125,7 +129,7 @@ async def _digests(shell: Any, paths: Sequence[str], folder: str) -> dict[str, s
     # answered by number: names come back as they were sent, whatever is in them
     uploads = shlex.quote(folder.rstrip("/") + "/")
     script = (
-        f"{B2SUM}look() {{ case $1 in {uploads}*) stat -L -c %s -- \"$1\";; *) b2sum < \"$1\";; esac; }}\n"
+        f'{B2SUM}look() {{ case $1 in {uploads}*) stat -L -c %s -- "$1";; *) b2sum < "$1";; esac; }}\n'
     ) + (
         "i=0; while IFS= read -r file; do "
         'if [ -f "$file" ] && [ -r "$file" ]; then sum=$(look "$file") && echo "$i ${sum%% *}"; fi; '

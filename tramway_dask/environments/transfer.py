@@ -276,9 +276,7 @@ class Transfers(Link):
             if there == size:
                 return found
             try:
-                found = await self._stream_out(
-                    await self._working_link(), local, part, there, progress, like
-                )
+                found = await self._stream_out(await self._working_link(), local, part, there, progress, like)
             except LinkLostError:
                 failures = failures + 1 if there <= reached else 0
                 reached = max(reached, there)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ..component import canonical, fingerprint
-from ..errors import LabelConflictError, PipelineError, TramwayDaskError
+from ..errors import ClusterError, LabelConflictError, PipelineError, TramwayDaskError
 from ..results.artefacts import folder_of
 from ..results.store import RESERVED, Store
 from ..spt_data.analyses import FULL_REGION
@@ -105,7 +106,7 @@ class Plan:
         return [u for u in self.units if u.status == "to do"]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per unit: stage, source, region, label, status."""
+        """Return one row per unit: stage, source, region, label, status, why it failed, and the file."""
         rows = [
             {
                 "stage": u.task.name,
@@ -114,10 +115,11 @@ class Plan:
                 "label": "/".join(str(p) for p in u.task.outputs[-1][:2] if p) if u.task.outputs else "",
                 "status": u.status,
                 "why": str(u.failure or ""),
+                "file": "" if u.source is None else u.source.where,
             }
             for u in self.units
         ]
-        return pd.DataFrame(rows, columns=["stage", "source", "roi", "label", "status", "why"])
+        return pd.DataFrame(rows, columns=["stage", "source", "roi", "label", "status", "why", "file"])
 
     def summary(self) -> str:
         """Return one line per stage: how many units are to do and done."""
@@ -131,6 +133,9 @@ class Plan:
             sources = len({u.task.source for u in mine})
             told = ", ".join(f"{n} {status}" for status, n in counts.items()) or "no unit"
             lines.append(f"{stage.name}: {told} ({len(mine)} units in {sources} sources)")
+        far = {u.source.where: u.source.place.name for u in self.units if u.source and u.source.elsewhere}
+        for name, count in Counter(far.values()).items():
+            lines.append(f"files: {count} on {name}, {len({u.task.source for u in self.units}) - count} here")
         return "\n".join(lines)
 
     __repr__ = summary
@@ -192,6 +197,7 @@ def make_plan(analyzer: Any, stages: Sequence[Stage], store: Store, *, overwrite
     if not len(analyzer.spt_data):
         raise PipelineError("there is no data; name them with a.spt_data.from_ascii_files(...)")
     store.check_format()
+    analyzer.spt_data.refresh()
     places = [_place(source, store) for source in analyzer.spt_data]
     failures = [p.failure for p in places if p.failure is not None]
     if len(failures) == len(places):
@@ -214,6 +220,8 @@ def _place(source: Any, store: Store) -> _Place:
     try:
         regions = source.roi.support_regions()
         return _Place(source, regions, source.content_fingerprint(), ledger, store)
+    except ClusterError:
+        raise
     except TramwayDaskError as error:
         return _Place(source, [], "", ledger, store, Failure.of(error))
 

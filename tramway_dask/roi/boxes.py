@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,10 @@ from ..errors import RegionError
 from ..spt_data import filters
 from ..spt_data.tables import SPACE, space_columns
 
-__all__ = ["Box", "boxes_from", "boxes_from_squares", "read_boxes", "roi_file", "short_label"]
+if TYPE_CHECKING:
+    from ..spt_data.files import Place
+
+__all__ = ["Box", "boxes_from", "boxes_from_squares", "read_boxes", "roi_file", "roi_files", "short_label"]
 
 JOINERS = ("", "-", "_")
 
@@ -142,7 +145,9 @@ def _numbers(table: pd.DataFrame, where: str) -> np.ndarray:
     return values
 
 
-def read_boxes(path: str, size: float | None = None, skip_missing: bool = False) -> tuple[Box, ...]:
+def read_boxes(
+    path: str, size: float | None = None, skip_missing: bool = False, place: Place | None = None
+) -> tuple[Box, ...]:
     """Read a tab-separated file of regions.
 
     Parameters
@@ -151,22 +156,28 @@ def read_boxes(path: str, size: float | None = None, skip_missing: bool = False)
         File with a header: bounds, or centres if `size` (µm) is given.
     skip_missing : bool
         Return no box if there is no file.
+    place : Place, optional
+        Where the file is, if not on this computer.
 
     Raises
     ------
     RegionError
         If the file is missing or malformed.
     """
-    path = os.path.expandvars(os.path.expanduser(path))
-    if skip_missing and not os.path.exists(path):
+    if place is None:
+        path = os.path.expandvars(os.path.expanduser(path))
+    if skip_missing and not (os.path.exists(path) if place is None else place.is_file(path)):
         return ()
     try:
-        table = pd.read_csv(path, sep="\t", skipinitialspace=True)
+        given: Any = path if place is None else place.open(path)
+        table = pd.read_csv(given, sep="\t", skipinitialspace=True)
         if len(table.columns) == 1:
-            table = pd.read_csv(path, sep=",", skipinitialspace=True)
+            given = path if place is None else place.open(path)
+            table = pd.read_csv(given, sep=",", skipinitialspace=True)
     except FileNotFoundError:
+        there = path if place is None else f"{path} on {place.name}"
         raise RegionError(
-            f"no file of regions of interest {path}; write it, or pass skip_missing=True to take the "
+            f"no file of regions of interest {there}; write it, or pass skip_missing=True to take the "
             "whole field of view of sources without one"
         ) from None
     except (OSError, ValueError) as error:
@@ -176,7 +187,14 @@ def read_boxes(path: str, size: float | None = None, skip_missing: bool = False)
     return _boxes_from_table(table, path, size)
 
 
-def roi_file(path: str, suffix: str, extension: str, first: str) -> str:
+def roi_files(path: str, suffix: str, extension: str) -> list[str]:
+    """Return the names that the file of regions beside a source may have."""
+    return [f"{os.path.splitext(path)[0]}{joiner}{suffix}{extension}" for joiner in JOINERS]
+
+
+def roi_file(
+    path: str, suffix: str, extension: str, first: str, exists: Callable[[str], bool] = os.path.isfile
+) -> str:
     """Return the name of the file of regions beside a source.
 
     Parameters
@@ -187,13 +205,11 @@ def roi_file(path: str, suffix: str, extension: str, first: str) -> str:
         ``<stem><joiner><suffix><extension>``.
     first : str
         The source that decides on the joiner: nothing, ``-`` or ``_``.
+    exists : callable
+        Tells whether there is a file.
     """
-
-    def candidate(source: str, joiner: str) -> str:
-        return f"{os.path.splitext(source)[0]}{joiner}{suffix}{extension}"
-
-    joiners: Sequence[str] = [j for j in JOINERS if os.path.isfile(candidate(first, j))]
-    return candidate(path, joiners[0] if joiners else "-")
+    there = [exists(name) for name in roi_files(first, suffix, extension)]
+    return roi_files(path, suffix, extension)[there.index(True) if any(there) else JOINERS.index("-")]
 
 
 def short_label(label: str, most: int = 22) -> str:

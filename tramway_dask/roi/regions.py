@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import RegionError, suggest
-from .boxes import Box, boxes_from, boxes_from_squares, read_boxes, roi_file
+from .boxes import Box, boxes_from, boxes_from_squares, read_boxes, roi_file, roi_files
 from .density import density_based_roi
 from .support import FullRegion, IndividualRegion, SupportRegion
 
@@ -210,11 +210,18 @@ class Regions:
         if self._parent.path is None:
             return None
         rules = self._effective()
-        paths = [self._parent.path]
-        owner = getattr(self._parent, "_owner", None)
+        source, place = self._parent, self._parent.place
+        paths = [source.path]
+        owner = getattr(source, "_owner", None)
         if rules is not self and owner is not None:
-            paths = owner.spt_data.filepaths or paths
-        return roi_file(self._parent.path, collection.suffix, collection.extension, first=paths[0])
+            # those of files that are elsewhere lie beside them
+            paths = [s.path for s in owner.spt_data if s.path and s.elsewhere == source.elsewhere] or paths
+        suffixed = (collection.suffix, collection.extension)
+        if place is None:
+            return roi_file(source.path, *suffixed, first=paths[0])
+        if not all(map(place.knows, roi_files(source.path, *suffixed))):
+            place.load([name for path in paths for name in roi_files(path, *suffixed)])
+        return roi_file(source.path, *suffixed, first=paths[0], exists=place.is_file)
 
     def _resolve(self) -> list[tuple[_Collection, Box, int]]:
         """Return every box of this source with its collection and index in it."""
@@ -225,7 +232,9 @@ class Regions:
                 boxes = self._dense_boxes(collection)
             elif boxes is None:
                 path = self._file_of(collection)
-                boxes = () if path is None else read_boxes(path, collection.size, collection.skip_missing)
+                place = self._parent.place
+                asked = (collection.size, collection.skip_missing)
+                boxes = () if path is None else read_boxes(path, *asked, place=place)
             found += [(collection, box, i) for i, box in enumerate(boxes)]
         return found
 

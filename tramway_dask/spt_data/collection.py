@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
 
 from ..errors import DataError, SpecificationError, UnknownAttributeError, suggest
-from .sources import Source, check_reader_options
+from .files import Absent, by_name, find_absent, match
+from .readers import check_reader_options
+from .sources import Source
 
 __all__ = [
     "SPTData",
@@ -38,7 +39,8 @@ class SPTData:
     """
 
     def __init__(self, sources: Iterable[Source] = ()) -> None:
-        self._sources: list[Source] = []
+        self._held: list[Source] = []
+        self._absent: Absent | None = None
         self._defaults: dict[str, Any] = {}
         self._owner: Any = None
         for source in sources:
@@ -48,20 +50,20 @@ class SPTData:
     def of(cls, sources: Iterable[Source]) -> SPTData:
         """Return the collection of sources that have their names already."""
         made = cls()
-        made._sources = list(sources)
+        made._held = list(sources)
         return made
 
     def from_ascii_file(self, path: str | os.PathLike[str], **options: Any) -> SPTData:
         """Take one text file; see `from_ascii_files`."""
-        expanded = expand(path)
-        if not os.path.isfile(expanded):
-            raise DataError(f"no such file: {path}" + _expanded_note(path, expanded))
-        return self._replace_files([expanded], "ascii", options)
+        return self._replace_files([path], "ascii", options, "no such file:")
 
     def from_ascii_files(
         self, pattern: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **options: Any
     ) -> SPTData:
-        """Take text files.
+        """Take text files, of this computer or of the cluster that is the analyzer's environment.
+
+        What no file here matches, in a folder that is not here either, is looked for on the cluster when
+        the sources are first asked for.
 
         Parameters
         ----------
@@ -78,25 +80,25 @@ class SPTData:
         Raises
         ------
         DataError
-            If a pattern matches no file.
+            If a pattern matches no file; at first use if it may match files of a cluster.
         """
-        return self._replace_files(_match(pattern), "ascii", options)
+        return self._replace_files(pattern, "ascii", options)
 
     def from_mat_file(self, path: str | os.PathLike[str], **options: Any) -> SPTData:
         """Take one MATLAB file; see `from_mat_files`."""
-        return self._replace_files(_match(path), "mat", options)
+        return self._replace_files(path, "mat", options)
 
     def from_mat_files(self, pattern: str | Sequence[str], **options: Any) -> SPTData:
         """Take MATLAB files; ``options`` are those of `tramway_dask.spt_data.mat.read_mat`."""
-        return self._replace_files(_match(pattern), "mat", options)
+        return self._replace_files(pattern, "mat", options)
 
     def from_rwa_file(self, path: str | os.PathLike[str], **options: Any) -> SPTData:
         """Take the trajectories of one TRamWAy file; see `from_rwa_files`."""
-        return self._replace_files(_match(path), "rwa", options)
+        return self._replace_files(path, "rwa", options)
 
     def from_rwa_files(self, pattern: str | Sequence[str], **options: Any) -> SPTData:
         """Take the trajectories of TRamWAy's ``.rwa`` files."""
-        return self._replace_files(_match(pattern), "rwa", options)
+        return self._replace_files(pattern, "rwa", options)
 
     def from_dataframe(self, table: pd.DataFrame, *, alias: str | None = None) -> SPTData:
         """Take one table with columns ``n, x, y[, z], t``."""
@@ -111,25 +113,64 @@ class SPTData:
             raise SpecificationError(f"alias: {len(names)} names for {len(tables)} tables")
         return self._replace([Source(table=t, alias=a) for t, a in zip(tables, names, strict=True)])
 
-    def _replace_files(self, paths: Sequence[str], reader: str, options: dict[str, Any]) -> SPTData:
+    def _replace_files(
+        self, patterns: Any, reader: str, options: dict[str, Any], what: str = "no file matches"
+    ) -> SPTData:
         options = dict(options)
         alias: Alias = options.pop("alias", None)
-        if isinstance(alias, str) and len(paths) > 1:
-            raise SpecificationError("alias: one name for several files; give a function of the path")
         check_reader_options(reader, options)
-        made = []
-        for path in paths:
-            name = alias(path) if callable(alias) else alias
-            made.append(Source(path, reader=reader, options=options, alias=name))
-        self._replace(made)
-        if len(made) > 1:
+        known = (
+            None if self._owner is None or self._owner.env is None else self._owner.elsewhere() is not None
+        )
+        paths, absent = match(patterns, elsewhere=known, what=what)
+        wanted = Absent(absent, reader, options, alias)
+        self._replace(self._made(wanted, paths))
+        self._absent = wanted if absent else None
+        self._drop_files()
+        return self
+
+    @staticmethod
+    def _made(of: Absent, paths: Sequence[str]) -> list[Source]:
+        if isinstance(of.alias, str) and len(paths) > 1:
+            raise SpecificationError("alias: one name for several files; give a function of the path")
+        names = [of.alias(path) if callable(of.alias) else of.alias for path in paths]
+        return [
+            Source(path, reader=of.reader, options=of.options, alias=name)
+            for path, name in zip(paths, names, strict=True)
+        ]
+
+    def _drop_files(self) -> None:
+        if len(self._held) > 1:
             self.drop_roi_files("roi", ".txt")
             if self._owner is not None:
                 self._owner.roi.drop_files_from(self)
-        return self
+
+    @property
+    def _sources(self) -> list[Source]:
+        """The sources; those that are not here are looked for on the cluster."""
+        absent = self._absent
+        if absent is not None:
+            place = None if self._owner is None else self._owner.elsewhere()
+            if place is None:
+                raise absent.complain()
+            found = self._made(absent, find_absent(absent, place))
+            for source in found:
+                source.elsewhere = True
+                self._add(source)
+            self._absent = None
+            self._held.sort(key=lambda source: by_name(source.source))
+            self._name_sources()
+            self._drop_files()
+        return self._held
+
+    def refresh(self) -> None:
+        """See which of the files that are elsewhere have changed."""
+        paths = [s.path for s in self._sources if s.elsewhere]
+        if paths:
+            self._owner.elsewhere().refresh(paths)
 
     def _replace(self, sources: Sequence[Source]) -> SPTData:
-        self._sources = []
+        self._held, self._absent = [], None
         for source in sources:
             self._add(source)
         self._name_sources()
@@ -139,17 +180,17 @@ class SPTData:
         for name, value in self._defaults.items():
             setattr(source, name, value)
         source.attach(self._owner)
-        self._sources.append(source)
+        self._held.append(source)
         self._name_sources()
 
     def _name_sources(self) -> None:
         """Give each source the shortest name that no other has: its stem, with folders if need be."""
-        paths = [PurePath(s.path) if s.path and not s.alias else None for s in self._sources]
+        paths = [PurePath(s.path) if s.path and not s.alias else None for s in self._held]
         depth = 0
         while True:
             names = [
                 s.alias or ("~".join([*p.parts[-1 - depth : -1], p.stem]) if p else "table")
-                for s, p in zip(self._sources, paths, strict=True)
+                for s, p in zip(self._held, paths, strict=True)
             ]
             counts = Counter(names)
             clash = [i for i, name in enumerate(names) if counts[name] > 1]
@@ -160,19 +201,19 @@ class SPTData:
         for i in clash:  # tables, repeated aliases, a.csv beside a.txt
             path = paths[i]
             names[i] = f"{names[i]}{path.suffix}" if path else f"{names[i]}{i:03d}"
-        for source, name in zip(self._sources, names, strict=True):
+        for source, name in zip(self._held, names, strict=True):
             source.name = name
 
     def attach(self, owner: Any) -> None:
         """Make the collection belong to an analyzer."""
         self._owner = owner
-        for source in self._sources:
+        for source in self._held:
             source.attach(owner)
 
     @property
     def initialized(self) -> bool:
         """Whether there is any source."""
-        return bool(self._sources)
+        return bool(self._held) or self._absent is not None
 
     @property
     def filepaths(self) -> list[str]:
@@ -223,15 +264,15 @@ class SPTData:
 
     def drop_roi_files(self, suffix: str, extension: str) -> None:
         """Drop the sources that are the region files of other sources."""
-        stems = {os.path.splitext(p)[0] for p in self.filepaths}
+        stems = {os.path.splitext(s.path)[0] for s in self._held if s.path is not None}
         ends = tuple(f"{joiner}{suffix}{extension}" for joiner in ("", "-", "_"))
 
         def belongs(path: str) -> bool:
             return any(path.endswith(e) and path.removesuffix(e) in stems for e in ends)
 
-        kept = [s for s in self._sources if s.path is None or not belongs(s.path)]
-        if len(kept) < len(self._sources):
-            self._sources = kept
+        kept = [s for s in self._held if s.path is None or not belongs(s.path)]
+        if len(kept) < len(self._held):
+            self._held = kept
             self._name_sources()
 
     @property
@@ -268,7 +309,7 @@ class SPTData:
 
     def _set(self, name: str, value: Any) -> None:
         self._defaults[name] = value
-        for source in self._sources:
+        for source in self._held:
             setattr(source, name, value)
 
     @property
@@ -348,8 +389,10 @@ class SPTData:
         return self._sources[index]
 
     def __repr__(self) -> str:
-        shown = ", ".join(self.aliases[:5]) + (", …" if len(self) > 5 else "")
-        return f"SPTData({len(self)} sources: {shown})" if self._sources else "SPTData(empty)"
+        names = [s.name for s in self._held]
+        names += [f"{p} (not here)" for p in (self._absent.patterns.values() if self._absent else ())]
+        shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        return f"SPTData({len(names)} sources: {shown})" if names else "SPTData(empty)"
 
 
 def single(collection: Iterable[Any]) -> Any:
@@ -364,28 +407,6 @@ def single(collection: Iterable[Any]) -> Any:
     if len(items) != 1:
         raise DataError(f"expected a single item, found {len(items)}")
     return items[0]
-
-
-def expand(path: str | os.PathLike[str]) -> str:
-    """Expand ``~`` and environment variables."""
-    return os.path.expandvars(os.path.expanduser(os.fspath(path)))
-
-
-def _expanded_note(path: str | os.PathLike[str], expanded: str) -> str:
-    return f" (expanded to {expanded})" if expanded != os.fspath(path) else ""
-
-
-def _match(pattern: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[str]:
-    patterns = [pattern] if isinstance(pattern, str | os.PathLike) else list(pattern)
-    found: dict[str, None] = {}
-    for item in patterns:
-        expanded = expand(item)
-        paths = [expanded] if os.path.isfile(expanded) else sorted(glob.glob(expanded, recursive=True))
-        paths = [p for p in paths if os.path.isfile(p)]
-        if not paths:
-            raise DataError(f"no file matches {os.fspath(item)!r}" + _expanded_note(item, expanded))
-        found.update(dict.fromkeys(paths))
-    return sorted(found, key=lambda p: (Path(p).name, p))
 
 
 def from_ascii_file(path: str | os.PathLike[str], **options: Any) -> SPTData:

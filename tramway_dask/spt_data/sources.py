@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
-import importlib
-import inspect
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +21,8 @@ from ..component import fingerprint, non_negative, positive
 from ..errors import DataError, SpecificationError, suggest
 from . import filters
 from .analyses import Analyses, Artefact, Label
+from .files import FileDigest, Place
+from .readers import reader_of
 from .tables import check_trajectories, is_translocations, space_columns, translocations
 
 if TYPE_CHECKING:
@@ -31,32 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Source"]
 
-# reader name -> where the function is; looked up when a file of that kind is first read
-READERS = {
-    "ascii": ("tramway_dask.spt_data.ascii", "read_ascii"),
-    "mat": ("tramway_dask.spt_data.mat", "read_mat"),
-    "rwa": ("tramway_dask.spt_data.rwa", "read_rwa"),
-}
-
 ZERO_CELSIUS = 273.15  # K
-
-
-def _reader(name: str) -> Callable[..., pd.DataFrame]:
-    module, function = READERS[name]
-    return getattr(importlib.import_module(module), function)
-
-
-def check_reader_options(reader: str, options: Mapping[str, Any]) -> None:
-    """Complain of arguments that a reader does not have, before any file is read."""
-    known = [n for n in inspect.signature(_reader(reader)).parameters if n != "path"]
-    for name in options:
-        if name not in known:
-            raise SpecificationError(
-                f"unknown argument {name!r} of the reader; {suggest(name, [*known, 'alias'])}"
-            )
-    for name in ("pixel_size", "dt"):
-        if options.get(name) is not None:
-            positive(name, options[name])
 
 
 class Source:
@@ -81,6 +55,8 @@ class Source:
         Key of the source in results; unique within its collection.
     condition : str or None
         Experimental condition; a column of the tables of maps.
+    elsewhere : bool
+        Whether the file is on the cluster of the analyzer's environment, and not here.
     """
 
     def __init__(
@@ -107,6 +83,8 @@ class Source:
         self._localization_precision: float | None = None
         self._temperature: float | None = None
         self.condition: str | None = None
+        self.elsewhere = False
+        self._digest = FileDigest(path or "")
         self._reset_origin: list[str] | None = None
         self._analyses: Analyses | None = None
         self._regions: Regions | None = None
@@ -124,6 +102,23 @@ class Source:
     def source(self) -> str:
         """Path of the file, or the name of an in-memory table."""
         return self.path if self.path is not None else self.name
+
+    @property
+    def place(self) -> Place | None:
+        """Where the file is; None if it is on this computer."""
+        if not self.elsewhere:
+            return None
+        place = None if self._owner is None else self._owner.elsewhere()
+        if place is None:
+            raise DataError(f"{self.path} is on a cluster: set a.env to it")
+        return place
+
+    @property
+    def where(self) -> str:
+        """Path of the file, with the host if it is elsewhere; empty for a table."""
+        if self.place is None:
+            return self.path or ""
+        return f"{self.place.name}:{self.path}"
 
     @property
     def filepath(self) -> str | None:
@@ -170,7 +165,9 @@ class Source:
             options = dict(self.options)
             if self._frame_interval is not None and self.reader != "rwa":  # in s already
                 options.setdefault("dt", self._frame_interval)
-            table = _reader(self.reader)(self.path, **options)
+            place = self.place
+            with contextlib.nullcontext(self.path) if place is None else place.fetched(self.path) as path:
+                table = reader_of(self.reader)(path, **options)
         if self._reset_origin is not None:
             table = filters.reset_origin(table, self._reset_origin or None)
         return table
@@ -196,6 +193,7 @@ class Source:
         light.attach(None)
         if light.path is not None:  # where it goes, the current folder may be another
             light.path = os.path.abspath(light.path)
+        light.elsewhere = False  # there, it is not
         light._table, light._checked, light._translocations = None, False, None
         light._analyses = light._regions = None
         return light
@@ -325,12 +323,16 @@ class Source:
             # that of the table as it was given: reading puts it in order
             content = self._content if self._content is not None else fingerprint(self._table)
             return fingerprint({**reading, "table": content})
-        try:
-            with open(self.path, "rb") as file:
-                digest = hashlib.file_digest(file, "blake2b").hexdigest()
-        except OSError as error:
-            raise DataError(f"cannot read {self.path}: {error.strerror or error}") from error
-        return fingerprint({**reading, "bytes": digest})
+        return fingerprint({**reading, "bytes": self.file_digest()})
+
+    def file_digest(self) -> str:
+        """Return the BLAKE2b checksum of the file."""
+        assert self.path is not None
+        if self.place is not None:
+            return self.place.digest(self.path)
+        if self._digest.path != self.path:
+            self._digest = FileDigest(self.path)
+        return self._digest.get()
 
     @property
     def roi(self) -> Regions:
