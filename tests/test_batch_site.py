@@ -390,6 +390,7 @@ map_label = "d"
 """
     )
     toml = f"{site.info['laptop']['home']}/run.toml"
+    data = on_login(site, f"ls '{RUNS}/data' 2>/dev/null || true")
     try:
         planned = command(site, "plan", toml, "--site", "lab").stdout
         assert "alice@login:/scratch/alice/own data/cell0.trxyt" in planned

@@ -127,7 +127,7 @@ def run(
 @_plainly
 def plan(config: Path, results: Path | None, overwrite: bool, everything: bool, site: str | None) -> None:
     """Show what `run CONFIG` would do, without doing it."""
-    analyzer = _configured(config, site, results)
+    analyzer = _configured(config, None, results, site)
     with contextlib.nullcontext() if analyzer.env is None else analyzer.env.ending():
         planned = analyzer.plan(overwrite=overwrite)
         table = planned.to_frame()

@@ -392,10 +392,8 @@ class Source:
         self._owner = owner
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__, _owner=None, _analyses=None, _translocations=None)
-        if self.path is not None:
-            state.update(_table=None, _checked=False)
-        return state
+        read_again = {} if self.path is None else {"_table": None, "_checked": False}
+        return dict(self.__dict__, _owner=None, _analyses=None, _translocations=None, **read_again)
 
     def __repr__(self) -> str:
         return f"Source({os.fspath(self.source)!r})"
