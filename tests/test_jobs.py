@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import shlex
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +25,7 @@ from tramway_dask.environments.runfolder import RunFolder, new_run_id
 from tramway_dask.environments.shell import Completed
 from tramway_dask.environments.submission import Submitter, job_states, parse_job_id
 from tramway_dask.environments.usercode import modules_by_value, user_modules
+from tramway_dask.environments.usermodules import user_files
 from tramway_dask.errors import ClusterError, SpecificationError, UnknownAttributeError
 
 SETTINGS = JobSettings(
@@ -476,6 +479,47 @@ def test_modules_beside_the_script_travel(tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout == "6\n", done.stderr
+
+
+def test_modules_that_functions_import_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_package/part").mkdir(parents=True)
+    (tmp_path / "own_package/__init__.py").write_text("")
+    (tmp_path / "own_package/table.csv").write_text("1,2\n")
+    (tmp_path / "own_package/part/__init__.py").write_text(
+        "def g():\n    import own_other\n    return own_other.V\n"
+    )
+    (tmp_path / "own_other.py").write_text("import json, numpy\nV = 7\n")
+    (tmp_path / "own_unused.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def function(x: float) -> Any:
+        def inner() -> Any:
+            from own_package.part import g
+
+            return g()
+
+        import numpy as np
+
+        return np.sum(x) + inner()
+
+    function.__module__ = "__main__"  # as in a notebook
+    files = user_files({"stage": [function]})
+    assert sorted(files) == [
+        "own_other.py", "own_package/__init__.py", "own_package/part/__init__.py", "own_package/table.csv",
+    ]  # fmt: skip
+    assert user_files(len, np.sum, Slurm()) == {}
+    program = (
+        "import pickle, sys; from pathlib import Path; from tramway_dask.environments.usermodules import install\n"
+        "install(pickle.load(open(sys.argv[1], 'rb')), Path(sys.argv[2]))\n"
+        "from own_package.part import g; print(g())"
+    )
+    (tmp_path / "files").write_bytes(pickle.dumps(files))
+    words = [sys.executable, "-c", program, str(tmp_path / "files"), str(tmp_path / "there")]
+    done = subprocess.run(words, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert done.stdout == "7\n", done.stderr
+    (tmp_path / "own_package/fast.cpython-311.so").write_bytes(b"")
+    with pytest.raises(SpecificationError, match=r"'own_package' cannot travel.*fast.*compiled"):
+        user_files(function)
 
 
 def test_installed_packages_do_not_travel() -> None:

@@ -319,8 +319,18 @@ def test_same_maps_as_on_the_laptop(lab: Session) -> None:
 def test_functions_of_the_script_and_of_modules_beside_it(lab: Session) -> None:
     found = lab.do(
         """
+        Path("lib/tools/inner").mkdir(parents=True)
+        Path("lib/tools/__init__.py").write_text("")
+        Path("lib/tools/inner/__init__.py").write_text("import tools_too\\nSTEP = tools_too.STEP\\n")
+        Path("lib/tools_too.py").write_text("STEP = 3.0\\n")
+        sys.path.append(os.path.abspath("lib"))
+
+        def imports_inside(cells):
+            from tools.inner import STEP
+            return beside.count(cells) * STEP
+
         answer = []
-        for function in (from_main, beside.count):
+        for function in (from_main, beside.count, imports_inside):
             made = []
             for name, where in (("cluster", env), ("here", None)):
                 a = analyzer(f"{function.__name__}-{name}", mapper.MapperPlugin(function), where)
@@ -329,7 +339,7 @@ def test_functions_of_the_script_and_of_modules_beside_it(lab: Session) -> None:
             answer.append(made[0] if isinstance(made[0], str) else bool(made[0].equals(made[1])))
         """
     )
-    assert found == [True, True]
+    assert found == [True, True, True]
 
 
 def test_files_are_sent_once(cluster: Site, lab: Session) -> None:
@@ -387,8 +397,7 @@ def test_files_that_only_the_cluster_has(cluster: Site, lab: Session) -> None:
         """
     )
     folder = there / "a day"
-    folder.mkdir(parents=True)
-    folder.chmod(0o777)  # the user's, who removes it
+    on_login(cluster, "mkdir -p '/scratch/alice/tramway_dask/own/a day'")
     for i, text in enumerate(found):
         (folder / f"cell{i}.trxyt").write_text(text)
         (folder / f"cell{i}_roi.txt").write_text("x\ty\n0.5\t0.5\n1.5\t1.5\n")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..environments.usercode import modules_by_value
+from ..environments.usermodules import user_files
 from ..errors import ClusterError, PipelineError
 from ..pipeline.plan import Plan
 from ..results.archive import pack
@@ -319,8 +320,10 @@ def _pickle(analyzer: RWAnalyzer, plan: Plan | None, sources: Sequence[Any], pat
     light._set_sources(travelling)
     chosen = list(plan.stages) if plan is not None else []
     stages = [stage if stage.requires_mutability else chosen.pop(0) for stage in analyzer.pipeline]
-    with modules_by_value(), open(path, "wb") as file:
-        cloudpickle.dump(Shipped(light, stages, regions), file)
+    with modules_by_value():
+        # apart from the rest, which can be read only when they are there
+        shipped = Shipped(user_files(light, stages), cloudpickle.dumps((light, stages, regions)))
+    path.write_bytes(cloudpickle.dumps(shipped))
     path.chmod(0o600)
 
 

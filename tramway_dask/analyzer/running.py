@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from ..environments.usercode import modules_by_value
+from ..environments.usermodules import user_files
 from ..errors import LostClusterError, PipelineError, SpecificationError, StoreError, suggest
 from ..pipeline.execute import Recorder, closing, run_in_process, run_on_cluster, submit_units
 from ..pipeline.graph import Reach
@@ -135,7 +136,7 @@ def _execute(
         return
     if not env.is_running:
         place.enter_context(env.connect())
-    with _shipping(env):
+    with _shipping(env, specification, plan.stages):
         run_on_cluster(
             plan,
             specification,
@@ -148,8 +149,17 @@ def _execute(
         )
 
 
-def _shipping(env: Environment) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if env.shares_modules else modules_by_value()
+@contextlib.contextmanager
+def _shipping(env: Environment, *travelling: Any) -> Iterator[None]:
+    """Let the user's modules travel to workers that cannot import them."""
+    if env.shares_modules:
+        yield
+        return
+    from ..environments.moduleplugin import send_modules
+
+    with modules_by_value():
+        send_modules(env.client, user_files(*travelling))
+        yield
 
 
 def _reach(plan: Plan, analyzer: RWAnalyzer) -> Reach:
@@ -189,7 +199,7 @@ def submit(analyzer: RWAnalyzer, *, overwrite: bool) -> dict[tuple[str, str], An
     plan = analyzer.plan(overwrite=overwrite)
     recorder = Recorder(plan, store, RunReport(store.folder))
     client = analyzer.env.client
-    with _shipping(analyzer.env):
+    with _shipping(analyzer.env, analyzer.specification(), plan.stages):
         futures = submit_units(plan, analyzer, store, recorder, client, reach=_reach(plan, analyzer))
     return {unit.place: future for unit, future in futures.items()}
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from ..errors import ClusterError, TramwayDaskError
 from .base import GivenClient
+from .usermodules import install
 
 __all__ = ["BatchClient", "Shipped", "Watch", "drive", "main", "read_private"]
 
@@ -66,27 +67,27 @@ class Shipped:
 
     Attributes
     ----------
-    analyzer : RWAnalyzer
-        Without stages, which do not travel with it.
-    stages : list
-        With labels chosen.
-    regions : dict of str to list
-        The regions of each source whose file could be read there: what they are defined by may not be
-        on the cluster.
+    modules : dict of str to bytes
+        Files of the user's modules.
+    content : bytes
+        Pickled: the analyzer without stages, which do not travel with it; the stages, with labels chosen;
+        and the regions of each source whose file could be read there, since what they are defined by may
+        not be on the cluster.
     """
 
-    analyzer: Any
-    stages: list[Any]
-    regions: dict[str, list[Any]]
+    modules: dict[str, bytes]
+    content: bytes
 
-    def unpack(self) -> Any:
-        """Return the analyzer, whole."""
-        for stage in self.stages:
-            self.analyzer.pipeline.append_stage(stage)
-        for source in self.analyzer.spt_data:
-            if source.name in self.regions:
-                source.roi.fix([region.of_source(source) for region in self.regions[source.name]])
-        return self.analyzer
+    def unpack(self, folder: Path) -> Any:
+        """Return the analyzer, whole; modules go to a folder."""
+        install(self.modules, folder)
+        analyzer, stages, regions = pickle.loads(self.content)
+        for stage in stages:
+            analyzer.pipeline.append_stage(stage)
+        for source in analyzer.spt_data:
+            if source.name in regions:
+                source.roi.fix([region.of_source(source) for region in regions[source.name]])
+        return analyzer
 
 
 class Watch:
@@ -300,10 +301,14 @@ def drive(folder: Path) -> int:
 def _run(folder: Path, settings: Mapping[str, Any], watch: Watch) -> Any:
     from distributed import Client
 
-    analyzer = pickle.loads(read_private(folder / "analyzer.pkl")).unpack()
+    from .moduleplugin import send_modules
+
+    shipped = pickle.loads(read_private(folder / "analyzer.pkl"))
+    analyzer = shipped.unpack(folder / "modules")
     with cluster(folder, settings.get("interface")) as pool, Client(pool, set_as_default=False) as client:
         watch.scheduler = pool.scheduler
         watch.tell("waiting")
+        send_modules(client, shipped.modules)
         analyzer.env = BatchClient(client, folder / "gave-up")
         analyzer.results = folder / "results"
         report = analyzer.run(
