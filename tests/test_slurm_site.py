@@ -426,9 +426,12 @@ def test_files_that_only_the_cluster_has(cluster: Site, lab: Session) -> None:
             return a
 
         a = of("far", "~/mirrored/a day/cell*.*", env)
-        plan = a.plan().to_frame()
+        planned = a.plan()
+        plan = planned.to_frame()
         questions = [c for c in asked if not c.startswith("squeue")]
         report = a.run(progress=False)
+        keys = sorted(u.task.key for u in planned)
+        left = [sorted(key for _, key, _ in env.parts(wanted)) == wanted for wanted in (keys, keys[:1], [])]
         for i, name in enumerate(fields(2, "near")):
             Path(name).with_name(f"cell{i}_roi.txt").write_text(roi)
         b = of("near-results", "near/cell*.trxyt", None)
@@ -443,12 +446,12 @@ def test_files_that_only_the_cluster_has(cluster: Site, lab: Session) -> None:
         answer = [
             a.spt_data.aliases, plan["file"].unique().tolist(), len(questions), [report.done, report.failed], sent,
             tables[0].equals(tables[1]), set(again["status"]) == {"done"},
-            a.spt_data[0].dataframe.equals(b.spt_data[0].dataframe), told,
+            a.spt_data[0].dataframe.equals(b.spt_data[0].dataframe), told, left,
         ]
         link.upload, link.run, env.directory_mapping = upload, plain, {}
         """
     )
-    names, files, questions, report, sent, same, done, read, told = found
+    names, files, questions, report, sent, same, done, read, told, left = found
     assert names == ["cell0", "cell1"], "not the files of regions"
     assert files == [f"alice@login:/scratch/alice/tramway_dask/own/a day/cell{i}.trxyt" for i in range(2)]
     assert questions == 3, "list, compare, read regions"
@@ -456,6 +459,7 @@ def test_files_that_only_the_cluster_has(cluster: Site, lab: Session) -> None:
     assert same, "the same maps as from the same files on the laptop"
     assert done, "and the same results: neither names nor keys tell where a file was"
     assert read, "looked at on the laptop, a table is fetched"
+    assert left == [True] * 3, "copies of these results, and of no others"
     assert "neither here nor on alice@login" in told
     assert "/scratch/alice/tramway_dask/own/nobody/*.csv" in told
 

@@ -116,10 +116,9 @@ def _run_block(
                 analyzer.logger.warning("%s; trying to find it again", error)
                 lost = error
         env.reconnect(lost)
-        wanted = {unit.task.key for unit in plan.todo}  # other runs leave theirs in the same place
-        for source, key, payload in env.parts():
-            if key in wanted:
-                store.write_part(source, key, payload)
+        wanted = {unit.task.key for unit in plan.todo}
+        for source, key, payload in env.parts(wanted):
+            store.write_part(source, key, payload)
         for source in store.pending():
             store.merge(source)
         again = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -86,8 +86,8 @@ class Environment(Component):
         """Folder in which the workers leave copies of their results, if they do not share ours."""
         return None
 
-    def parts(self) -> Iterator[tuple[str, str, bytes]]:
-        """Iterate over the copies that the workers left: source, key and content."""
+    def parts(self, keys: Collection[str]) -> Iterator[tuple[str, str, bytes]]:
+        """Iterate over the copies of some results that the workers left: source, key and content."""
         return iter(())
 
     def check(self) -> None:

@@ -10,7 +10,7 @@ import os
 import shlex
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +24,9 @@ from .slurm import Slurm, from_one
 __all__ = ["SlurmOverSSH", "transfer_bar"]
 
 logger = logging.getLogger("tramway_dask")
+
+# of lines "./source/key.zip", those whose keys were read before
+WANTED = 'FNR == NR { wanted[$0 ".zip"]; next } $NF in wanted'
 
 
 def _mapping(name: str, value: Any) -> dict[str, str]:
@@ -195,15 +198,17 @@ class SlurmOverSSH(Slurm):
         """Folder of the run in which workers leave copies of their results."""
         return self.cluster.run.inside("parts")
 
-    def parts(self) -> Iterator[tuple[str, str, bytes]]:
-        """Fetch the copies that the workers left: source, key and content."""
+    def parts(self, keys: Collection[str]) -> Iterator[tuple[str, str, bytes]]:
+        """Fetch the copies of some results that the workers left: source, key and content."""
         run = self.cluster.run
         packed = run.inside("tmp", "parts.tar")
-        self._loop.call(
-            run.shell.run(
-                f"umask 077 && tar -C {run.quoted('parts')} -cf {shlex.quote(packed)} .", timeout=600
-            )
+        # earlier runs of the same workers have left theirs in the same place
+        command = (
+            f"umask 077; cd {run.quoted('parts')} && find . -type f -name '*.zip' > ../tmp/names && "
+            f"awk -F / '{WANTED}' - ../tmp/names | tar -T - --ignore-failed-read -cf {shlex.quote(packed)}"
         )
+        lines = "".join(f"{key}\n" for key in keys)
+        self._loop.call(run.shell.run(command, input=lines, timeout=600))
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / "parts.tar"
             self._loop.call(run.shell.download(packed, local))
