@@ -42,6 +42,7 @@ GROUPS = (
     "bayes",
     "overhead",
     "memory",
+    "hpc",
 )
 
 
@@ -73,6 +74,7 @@ def header(quick: bool) -> dict[str, Any]:
 
 def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
     """Return the measurements by name."""
+    import hpc
     import kernels
     import runs
     import tessellations
@@ -97,6 +99,7 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
         ],
         "overhead": lambda: runs.overhead(*((4, 20) if quick else (20, 50))),
         "memory": lambda: [runs.memory(400_000 if quick else 1_600_000, regions) for regions in (16, 4)],
+        "hpc": lambda: hpc.hpc(quick),
     }
 
 
@@ -105,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small cases, about a minute")
     parser.add_argument("--output", type=Path, default=HERE / "results.json", metavar="FILE.json")
-    parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="some rows only")
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS[:-1], help="some rows only; hpc by name")
     options = parser.parse_args()
     sys.path.insert(0, str(HERE))
     from measure import table
