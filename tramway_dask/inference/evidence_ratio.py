@@ -35,8 +35,8 @@ IntArray = NDArray[Any]
 
 DIMENSION = 2
 _NODES = 48
-# 8 digits, enough to find where a threshold is crossed
-_SEARCH_NODES = 24
+# 6 digits, enough to find where a threshold is crossed
+_SEARCH_NODES = 20
 # exponent at which the integrand is given up, twice 40 as the bound on its decrease is half of it
 _NEGLIGIBLE = 80.0
 _DOUBLINGS = 40
