@@ -43,6 +43,8 @@ GROUPS = (
     "overhead",
     "memory",
     "hpc",
+    "time",
+    "scaling",
 )
 
 
@@ -77,6 +79,7 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
     import hpc
     import kernels
     import runs
+    import scaling
     import tessellations
 
     count, cells, repeats = (8_000, 100, 5) if quick else (40_000, 500, 11)
@@ -98,6 +101,8 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
             kernels.bayes_factors(*((8_000, 100) if quick else (40_000, 500)), repeats=repeats)
         ],
         "overhead": lambda: runs.overhead(*((4, 20) if quick else (20, 50))),
+        "time": lambda: [scaling.in_time(*((4, 50) if quick else (20, 200)), repeats=repeats)],
+        "scaling": lambda: scaling.scaling([100, 1_000] if quick else [100, 1_000, 10_000, 100_000]),
         "memory": lambda: [runs.memory(400_000 if quick else 1_600_000, regions) for regions in (16, 4)],
         "hpc": lambda: hpc.hpc(quick),
     }
@@ -108,7 +113,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small cases, about a minute")
     parser.add_argument("--output", type=Path, default=HERE / "results.json", metavar="FILE.json")
-    parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS[:-1], help="some rows only; hpc by name")
+    parser.add_argument(
+        "--only", nargs="+", choices=GROUPS, default=GROUPS[:-1], help="some rows only; hpc by name"
+    )
     options = parser.parse_args()
     sys.path.insert(0, str(HERE))
     from measure import table
