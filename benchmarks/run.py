@@ -44,7 +44,7 @@ GROUPS = (
     "memory",
     "hpc",
     "time",
-    "scaling",
+    "fields",
 )
 
 
@@ -76,10 +76,10 @@ def header(quick: bool) -> dict[str, Any]:
 
 def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
     """Return the measurements by name."""
+    import fields
     import hpc
     import kernels
     import runs
-    import scaling
     import tessellations
 
     count, cells, repeats = (8_000, 100, 5) if quick else (40_000, 500, 11)
@@ -101,8 +101,8 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
             kernels.bayes_factors(*((8_000, 100) if quick else (40_000, 500)), repeats=repeats)
         ],
         "overhead": lambda: runs.overhead(*((4, 20) if quick else (20, 50))),
-        "time": lambda: [scaling.in_time(*((4, 50) if quick else (20, 200)), repeats=repeats)],
-        "scaling": lambda: scaling.scaling([100, 1_000] if quick else [100, 1_000, 10_000, 100_000]),
+        "time": lambda: [fields.in_time(*((4, 50) if quick else (20, 200)), repeats=repeats)],
+        "fields": lambda: fields.scaling([100, 1_000] if quick else [100, 1_000, 10_000, 100_000]),
         "memory": lambda: [runs.memory(400_000 if quick else 1_600_000, regions) for regions in (16, 4)],
         "hpc": lambda: hpc.hpc(quick),
     }

@@ -1,100 +1,118 @@
-"""How time and memory grow with the number of cells, and what smoothing in time costs."""
+"""Time of tessellation and assignment over 10³ to 10⁷ translocations: ``python benchmarks/scaling.py``."""
 
 from __future__ import annotations
 
-import json
-import resource
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+import os
 
-import numpy as np
-import pandas as pd
-from cases import SIGMA
-from measure import Row, median_time
+os.environ.update({f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")})
 
-import tramway_dask as td
-from tramway_dask.segmentation import Partition, segment
+import argparse  # noqa: E402
+import json  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
-SIDE = 0.2
-PER_CELL = 30
-PRIORS = {"diffusivity_prior": 1.0, "potential_prior": 1.0}
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+
+import tramway_dask as td  # noqa: E402
+from tramway_dask.segmentation import segment  # noqa: E402
+
+HERE = Path(__file__).parent
+METHODS = ("squares", "hexagons", "kmeans", "gwr", "kdtree", "random", "kohonen")
+STEP = 0.07
+DENSITY = 4_000.0
 
 
-def still(count: int, extent: float, duration: float, seed: int = 0) -> pd.DataFrame:
-    """Return translocations spread evenly over a square of `extent` µm: quick to make, whatever their number."""
+def points_of(count: int, seed: int = 0) -> pd.DataFrame:
+    """Return translocations, half of them in clusters, in a field that grows with their number."""
     rng = np.random.default_rng(seed)
-    table = pd.DataFrame({"n": np.arange(count) // 10 + 1})
-    table["x"], table["y"] = rng.uniform(0, extent, (2, count))
-    table["t"] = np.linspace(0, duration, count)
-    spread = np.sqrt(2 * (0.05 * 0.05 + SIGMA**2))
-    table["dx"], table["dy"] = rng.normal(0, spread, (2, count))
-    table["dt"] = 0.05
-    return table
+    extent = (count / DENSITY) ** 0.5
+    xy = extent * rng.random((count, 2))
+    middle = extent * rng.random((max(1, count // 2_000), 2))
+    half = count // 2
+    xy[:half] = middle[rng.integers(len(middle), size=half)] + 0.2 * rng.standard_normal((half, 2))
+    steps = STEP / 1.2533 * rng.standard_normal((count, 2))
+    return pd.DataFrame(
+        {"x": xy[:, 0], "y": xy[:, 1], "dx": steps[:, 0], "dy": steps[:, 1], "dt": 0.05, "t": 0.0, "n": 0}
+    )
 
 
-def lattice(cells: int, windows: int = 1) -> Partition:
-    """Return a partition into about so many squares, over so many windows of 10 s."""
-    edge = round(np.sqrt(cells))
-    points = still(PER_CELL * edge**2 * windows, SIDE * edge, 10.0 * windows)
-    time = td.time.SlidingWindow(duration=10.0) if windows > 1 else None
-    return segment(points, tesseller=td.tessellers.Squares(resolution=SIDE), time=time)
+def measured(method: str, points: pd.DataFrame) -> dict[str, Any]:
+    """Return the time that a method takes with its default parameters, s, and the number of cells."""
+    tesseller = td.tesseller.from_plugin(method)
+    began = time.perf_counter()
+    partition = segment(points, tesseller=tesseller)
+    taken = time.perf_counter() - began
+    return {
+        "method": method,
+        "translocations": len(points),
+        "cells": partition.number_of_cells,
+        "seconds": taken,
+    }
 
 
-def in_time(windows: int, cells: int, *, repeats: int) -> Row:
-    """DV smoothed in time, and one window's DV times the number of windows."""
-    partition = lattice(cells, windows)
-    one = partition.restrict_to_segment(0)
-    alone, joint = td.models.DV(**PRIORS), td.models.DV(**PRIORS, time_prior=10.0)
-    single, _ = median_time(lambda: alone.infer(one, sigma=SIGMA), repeats)
-    whole, calls = median_time(lambda: joint.infer(partition, sigma=SIGMA), repeats)
-    value = whole / (windows * single)
-    case = f"{windows} windows × {one.number_of_cells} squares"
-    note = f"one window alone: {single * 1e3:.3g} ms; median of {calls}"
-    return Row("DV smoothed in time", case, value, "×", "< 10 ×", value < 10, whole, None, note)
+def figure(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw time against the number of translocations."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    drawn, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    for method in METHODS:
+        mine = [r for r in rows if r["method"] == method]
+        if mine:
+            axes.loglog([r["translocations"] for r in mine], [r["seconds"] for r in mine], "o-", label=method)
+    axes.set(xlabel="translocations", ylabel="tessellation and assignment (s)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    drawn.savefig(path, dpi=150)
 
 
-def scaling(sizes: list[int]) -> Iterator[Row]:
-    """Segmentation and DV, each size in a process of its own for the peak of its memory."""
-    for size in sizes:
-        done = subprocess.run(
-            [sys.executable, str(Path(__file__)), str(size)], check=True, capture_output=True, text=True
-        )
-        found = json.loads(done.stdout.splitlines()[-1])
-        for name in ("segment", "smoothed D", "DV"):
-            seconds, peak, iterations = found[name]
-            case = f"{found['cells']:,} squares, {found['rows']:,} translocations"
-            note = f"peak of the process {peak:.0f} MB" + (f"; {iterations} iterations" if iterations else "")
-            per_cell = 1e6 * seconds / found["cells"]
-            yield Row(f"scaling: {name}", case, per_cell, "µs per cell", "", None, seconds, None, note)
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the times as a Markdown table, a row for each number of translocations."""
+    methods = [m for m in METHODS if any(r["method"] == m for r in rows)]
+    lines = ["| translocations | " + " | ".join(methods) + " |", "|---" * (len(methods) + 1) + "|"]
+    for count in sorted({r["translocations"] for r in rows}):
+        cells = {
+            r["method"]: f"{r['seconds']:.3g} s ({r['cells']:,})"
+            for r in rows
+            if r["translocations"] == count
+        }
+        lines.append(f"| {count:,} | " + " | ".join(cells.get(m, "") for m in methods) + " |")
+    return "\n".join(lines)
 
 
-def measure(size: int) -> dict[str, Any]:
-    """Time one size once."""
-
-    def clock(function: Any) -> tuple[Any, float, float]:
-        began = time.perf_counter()
-        result = function()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-        return result, time.perf_counter() - began, peak
-
-    edge = round(np.sqrt(size))
-    points = still(PER_CELL * edge**2, SIDE * edge, 10.0)
-    partition, *taken = clock(lambda: segment(points, tesseller=td.tessellers.Squares(resolution=SIDE)))
-    found: dict[str, Any] = {"cells": partition.number_of_cells, "rows": len(points), "segment": [*taken, 0]}
-    models = {"smoothed D": td.models.D(diffusivity_prior=1.0), "DV": td.models.DV(**PRIORS)}
-    for name, model in models.items():
-        maps, *taken = clock(lambda model=model: model.infer(partition, sigma=SIGMA))
-        if not maps.attrs["converged"]:
-            raise RuntimeError(f"{name} with {size} cells: {maps.attrs['message']}")
-        found[name] = [*taken, maps.attrs["iterations"]]
-    return found
+def main() -> None:
+    """Measure, print the table, write the JSON file and, if asked for, the figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--most", type=float, default=1e7, help="greatest number of translocations")
+    parser.add_argument("--only", nargs="+", choices=METHODS, default=METHODS, help="some methods only")
+    parser.add_argument("--limit", type=float, default=600.0, help="leave a method out above so many seconds")
+    parser.add_argument("--output", type=Path, default=HERE / "scaling.json", metavar="FILE.json")
+    parser.add_argument("--figure", type=Path, metavar="FILE.png")
+    options = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    late: set[str] = set()
+    count = 1_000
+    # the first call imports what it needs
+    for method in options.only:
+        measured(method, points_of(count))
+    while count <= options.most:
+        points = points_of(count)
+        for method in (m for m in options.only if m not in late):
+            rows.append(measured(method, points))
+            sys.stderr.write(f"{method}, {count:,}: {rows[-1]['seconds']:.3g} s\n")
+            if 10 * rows[-1]["seconds"] > options.limit:
+                late.add(method)
+        count *= 10
+    print(table(rows), "\n\nIn parentheses: the number of cells.")
+    options.output.write_text(json.dumps(rows, indent=1) + "\n")
+    if options.figure:
+        figure(rows, options.figure)
 
 
 if __name__ == "__main__":
-    # modules are loaded at first use
-    measure(64)
-    print(json.dumps(measure(int(sys.argv[1]))))
+    main()
