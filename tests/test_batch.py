@@ -335,7 +335,7 @@ def test_regions_tables_and_labels_travel(tmp_path: Path) -> None:
     a.pipeline.append_stage(td.stages.tessellate_and_infer())
     plan = a.plan()
     _pickle(a, plan, list(a.spt_data), {}, tmp_path / "a.pkl")
-    b = pickle.loads((tmp_path / "a.pkl").read_bytes()).unpack()
+    b = pickle.loads((tmp_path / "a.pkl").read_bytes()).unpack(tmp_path / "modules")
     b.results = tmp_path / "there"
     assert [u.task.key for u in b.plan()] == [u.task.key for u in plan]
     a.run(progress=False)
