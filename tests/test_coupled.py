@@ -316,3 +316,19 @@ def test_what_the_data_do_not_determine_has_no_error():
     x = np.concatenate([np.full(16, 0.05), np.zeros(16)])
     found = solve_potential(problem, x)
     assert np.isnan(found.potential_se).all()
+
+
+@pytest.mark.parametrize("model", ["D", "DD"])
+def test_a_cell_of_negative_curvature_does_not_stall_the_others(model):
+    mesh = hexagons(8, 8)
+    groups = simulate(mesh, rows=4000, steps=(0.04,))
+    # a single translocation, far shorter than its neighbours', hardly tied to them: the likelihood is concave
+    groups.n[5], groups.half[5], groups.s2[5], groups.s1[5] = 1.0, 1.0, 2e-4, 0.0
+    problem = smooth_problem(mesh, Profile(groups, model), mu=1.0)
+    x = start(groups)[: mesh.size]
+    x[5] = 0.05
+    _, _, state = problem.derivatives(x)
+    diagonal = problem.pattern.diagonal(problem.hessian(state, exact=True))
+    assert diagonal[5] < 0 and (np.delete(diagonal, 5) > 0).all()
+    optimum = minimize(problem, x)
+    assert optimum.converged and optimum.iterations < 20
