@@ -241,6 +241,56 @@ def test_jobs_that_are_lost_are_replaced(site: Site, script: str) -> None:
     assert not left_behind(site, run)
 
 
+def test_stopped_run_is_resumed_or_repeated(site: Site, script: str) -> None:
+    run = started(site, script, "res-g", slowly=True, DELAY="20")
+    status = until(site, run, lambda s: count(s, "done") >= 3)
+    assert "goes on" in command(site, "resume", run, check=False).stderr
+    # as somebody would who knows only Slurm; nobody takes over from who was cancelled
+    on_login(site, f"scancel {job_of(status, 'driver')}")
+    status = until(site, run, lambda s: s["over"])
+    assert status["state"] == "cancelled", status
+    deadline = time.monotonic() + 30
+    while left_behind(site, run) and time.monotonic() < deadline:
+        time.sleep(1)
+    assert not left_behind(site, run)
+    assert "key.pem" not in on_login(site, f"find {shlex.quote(RUNS)}/runs/{run}")
+    # another process, which knows the latest run only
+    left = int(
+        laptop(
+            site,
+            script,
+            "a = build('res-g', slowly=True); h = a.attach(); h.fetch(); print(len(a.plan().todo))",
+        )
+    )
+    assert 0 < left < 18
+    command(site, "resume", run)
+    status = until(site, run, lambda s: s["state"] == "running" and count(s, "skipped") == 18 - left)
+    command(site, "cancel", run)
+    second = started(site, script, "res-g", slowly=True, DELAY="0")
+    status = until(site, second, lambda s: s["over"])
+    assert status["state"] == "done", status
+    assert count(status, "done") == left
+    laptop(
+        site,
+        script,
+        f"""
+a = build("res-g")
+h = a.attach({second!r})
+h.fetch()
+same(a, "res-g-local")
+try:
+    a.run(detach=True)
+except Exception as error:
+    assert "nothing is to be done" in str(error), error
+else:
+    raise AssertionError("it was submitted")
+for handle in (h, a.attach({run!r})):
+    handle.clean()
+""",
+    )
+    assert not left_behind(site, second)
+
+
 def test_failed_units(site: Site, script: str) -> None:
     broken = (
         script
@@ -341,6 +391,67 @@ def test_what_is_wrong_is_told_and_leaves_nothing(site: Site, script: str) -> No
         on_login(site, f"rm -rf {shlex.quote(served)}")
     records = home / ".tramway_dask/runs"
     assert not [path for path in records.glob("*.json") if "res-e" in path.read_text()]
+
+
+ROOT = Path(__file__).resolve().parents[1]
+PLAIN = f"""
+from tramway_dask.environments import Slurm, SlurmOverSSH
+def plainly(a, cls, **settings):
+    a.env = cls(
+        interface="ib0", queue="main", memory="1 GiB", walltime="00:10:00", worker_count=1, python={sys.executable!r},
+        prologue=("export PYTHONPATH={ROOT}",), reconcile_interval=1.5, working_directory={RUNS!r}, **settings,
+    )
+    a.pipeline.append_stage(leave_word, granularity="source")
+    a.pipeline.add_collectible("word.txt")
+    a.pipeline.add_collectible("/scratch/alice/word too.txt")
+    return a
+
+def leave_word(a):
+    Path("word.txt").write_text("from a worker")
+    Path("/scratch/alice/word too.txt").write_text("too")
+"""
+
+
+def test_without_container(site: Site, script: str) -> None:
+    """Detached, over SSH and on the login node itself; both at once."""
+    text = f"{script}\n{PLAIN}"
+    on_laptop = laptop(
+        site,
+        text,
+        "print('RUN', plainly(build('res-h', 1), SlurmOverSSH, host='alice@login').run(detach=True).run_id)",
+    )
+    home = Path(site.info["cluster"]["home_on_machine"]) / "alice"
+
+    def here(more: str) -> str:
+        """Run it on the login node, as a user would who has a Python there."""
+        (home / "there.py").write_text(f"{text}\n{more}")
+        (home / "there.py").chmod(0o644)
+        words = ["env", f"PYTHONPATH={ROOT}", "OMP_NUM_THREADS=1", sys.executable, "/home/alice/there.py"]
+        return site.run("login", "alice", words).stdout
+
+    there = here("print('RUN', plainly(build('res-h', 1), Slurm).run(detach=True).run_id)")
+    first, second = (output.split("RUN ")[1].split()[0] for output in (on_laptop, there))
+    end = """
+a = build('res-h', 1)
+h = a.attach()
+status = h.wait(90, interval=1)
+assert status.state == "done", (status, h.logs())
+h.fetch()
+assert h.received > 0
+same(a, "res-h-local")
+assert Path("word.txt").read_text() == "from a worker"
+assert (a.results.folder / "collected/word too.txt").read_text() == "too"
+h.fetch()
+print("RECEIVED", h.received, h.run_id)
+h.clean()
+"""
+    assert f"RECEIVED 0 {first}" in laptop(site, text, end)
+    assert f"RECEIVED 0 {second}" in here(end)
+    for run in (first, second):
+        assert not left_behind(site, run)
+    on_login(
+        site, "rm -rf ~/there.py ~/fields ~/res-h* ~/word.txt ~/.tramway_dask '/scratch/alice/word too.txt'"
+    )
 
 
 def test_run_of_a_configuration(site: Site, script: str) -> None:

@@ -29,14 +29,14 @@ was_cancelled() {
     grep -E "JOB $1 ON [^ ]+ CANCELLED AT " "logs/$driver_name-$1.log" 2>/dev/null | grep -qv 'DUE TO'
 }
 
-# no other driver comes
+# no other driver comes; a job that was cancelled has seconds only: the keys go first
 over() {
     printf '%s\n' "$1" >driver.ended
+    rm -rf tls driver.next
     cancel "$workers_name" --state=PENDING
     cancel "$driver_name" --state=PENDING
     sleep "${2:-5}"
     cancel "$workers_name"
-    rm -rf tls driver.next
     exit "$1"
 }
 
@@ -49,6 +49,7 @@ finish() {
     if [ "$status" -ge 128 ] && [ "$status" -lt 255 ]; then
         if [ -e cancelled ] || was_cancelled "$SLURM_JOB_ID"; then
             say "cancelled"
+            over "$status" 0
         elif [ -s driver.next ]; then
             say "the driver was lost (status $status): job $(cat driver.next) takes over"
             exit "$status"
