@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 PREAMBLE = """
-import time
-BEGAN = time.perf_counter()
+import time as clock
+BEGAN = clock.perf_counter()
 import json, os, subprocess, sys, threading
 from pathlib import Path
 os.chdir(Path.home())
@@ -62,17 +62,17 @@ class Watch:
     def __call__(self, plan):
         return self
     def advance(self, result):
-        self.times.append(time.perf_counter() - BEGAN)
+        self.times.append(clock.perf_counter() - BEGAN)
     def close(self):
         pass
 """
 
 FIRST = """
 analyzer("none", 1, 2, None).run(progress=False)  # writes the file
-BEGAN = time.perf_counter() - IMPORTED
+BEGAN = clock.perf_counter() - IMPORTED
 watch = Watch()
 report = analyzer(sys.argv[1], 1, 2, lab(worker_count=2)).run(progress=watch)
-print(json.dumps([watch.times[0], time.perf_counter() - BEGAN, report.done]))
+print(json.dumps([watch.times[0], clock.perf_counter() - BEGAN, report.done]))
 """
 
 SUBMISSION = """
@@ -85,11 +85,11 @@ with env:
             commands.append(options["shown"])
         return await plain(words, **options)
     link.execute = counted
-    began = time.perf_counter()
+    began = clock.perf_counter()
     env.scale(100)
     while sum(job.job_id is not None for job in env.cluster.workers.values()) < 100:
-        time.sleep(0.05)
-    print(json.dumps([len(commands), time.perf_counter() - began]))
+        clock.sleep(0.05)
+    print(json.dumps([len(commands), clock.perf_counter() - began]))
 """
 
 MANY = """
@@ -100,13 +100,13 @@ a = analyzer("many", files, side, lab(worker_count=workers))
 rss, watch, me, over = [], Watch(), psutil.Process(), threading.Event()
 def sample():
     while not over.wait(0.5):
-        rss.append((time.perf_counter() - BEGAN, len(watch.times), me.memory_info().rss / 1e6))
+        rss.append((clock.perf_counter() - BEGAN, len(watch.times), me.memory_info().rss / 1e6))
 with a.env:
     a.env.client.wait_for_workers(workers, timeout=300)
     threading.Thread(target=sample, daemon=True).start()
-    began = time.perf_counter()
+    began = clock.perf_counter()
     report = running.run(a, overwrite=False, on_error="record", progress=watch, batch="auto")
-    wall = time.perf_counter() - began
+    wall = clock.perf_counter() - began
     over.set()
 print(json.dumps([report.done, report.failed, wall, rss]))
 """
@@ -118,19 +118,19 @@ size = int(sys.argv[1])
 path = Path("large").absolute()
 path.write_bytes(os.urandom(size))
 def scp(*options):
-    began = time.perf_counter()
+    began = clock.perf_counter()
     command = ["scp", "-q", *options, str(path), "alice@login:/scratch/alice/large.scp"]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - began
+    return clock.perf_counter() - began
 env, found = lab(), []
 connection, _ = env.connection()
 cipher = connection._link.get_extra_info("send_cipher")
 for i in range(5):
     env.call(connection.run("rm -rf /scratch/alice/tramway_dask/data"))
     digest = {str(path): file_digest(path)}  # which the plan has read
-    began = time.perf_counter()
+    began = clock.perf_counter()
     env.bring([str(path)], digest)
-    found.append([time.perf_counter() - began, scp("-c", cipher), scp()])
+    found.append([clock.perf_counter() - began, scp("-c", cipher), scp()])
 sent = []
 upload = connection.upload
 async def noted(local, *words, **options):
@@ -170,7 +170,7 @@ def hpc(quick: bool) -> Iterator[Row]:
 
         def laptop(text: str, *words: object, timeout: float = 1800) -> Any:
             text = (
-                f"{PREAMBLE}\nIMPORTED = time.perf_counter() - BEGAN\nif __name__ == '__main__':\n"
+                f"{PREAMBLE}\nIMPORTED = clock.perf_counter() - BEGAN\nif __name__ == '__main__':\n"
                 + "".join(f"    {line}\n" for line in text.splitlines())
             )
             return json.loads(site.python(text, *map(str, words), timeout=timeout).splitlines()[-1])
