@@ -40,6 +40,10 @@ def without_folds(inputs: Inputs, groups: Groups, folds: int, *, seed: int = 0) 
         If there are fewer trajectories than folds, or the points do not tell trajectories.
     """
     partition = inputs.partition
+    if getattr(partition, "statistics", None) is not None:
+        raise InferenceError(
+            "cross-validation leaves out trajectories: those of a source read in blocks are not in memory"
+        )
     points = partition.points
     if "n" not in points.columns:
         raise InferenceError("cross-validation leaves out trajectories: the points need a column 'n'")

@@ -106,12 +106,14 @@ class Inputs:
                     "or take the maps from the analysis tree"
                 )
             partition = partition.parent
-        points = partition.points
-        columns = space_columns(points)
-        dr = points[[f"d{c}" for c in columns]].to_numpy(dtype=float)
-        statistics = cell_statistics(
-            dr, points["dt"].to_numpy(dtype=float), partition.indptr, partition.indices
-        )
+        # those of a source read in blocks are sums already
+        statistics = getattr(partition, "statistics", None)
+        if statistics is None:
+            points = partition.points
+            columns = space_columns(points)
+            dr = points[[f"d{c}" for c in columns]].to_numpy(dtype=float)
+            dt = points["dt"].to_numpy(dtype=float)
+            statistics = cell_statistics(dr, dt, partition.indptr, partition.indices)
         cells = statistics.cells
         if len(cells) == 0:
             label = (((getattr(partition, "param", None) or {}).get("roi")) or {}).get("label")

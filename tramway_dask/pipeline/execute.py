@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..errors import LostClusterError, StoreError, UnitFailedError
 from ..results.store import MERGE_AT, Store
+from .blockwise import is_blockwise, kind_of_rows, pick, rows_in_blocks
 from .graph import Batch, Reach, build_graph, delayed_units, make_batches
 from .plan import Plan, PlannedUnit
 from .progress import Progress
@@ -172,18 +173,25 @@ def _run_in_order(plan: Plan, analyzer: Any, store: Store, recorder: Recorder) -
     named: str | None = None
     source: Any = None
     table: pd.DataFrame | Failure | None = None
+    pieces: dict[str, Any] = {}
     for unit in _by_source(plan.todo):
         if unit.task.source != named:
-            named, table = unit.task.source, None
+            named, table, pieces = unit.task.source, None, {}
             # a file's table is dropped with this copy when its units are done
             source = unit.source.without_table() if unit.source and unit.source.path else unit.source
         given: dict[str, Any] = {}
         if unit.tables:
             given["table"] = {s.name: read_table(s) for s in unit.tables}
         if source is not None and unit.stage.needs is None:
-            if table is None:
+            in_blocks = bool(unit.task.region) and is_blockwise(source, unit.stage, unit.regions)
+            if in_blocks and pieces.get("") != kind_of_rows(unit.stage):
+                pieces = rows_in_blocks(analyzer, source, unit.source.roi.support_regions(), unit.stage)
+                pieces[""] = kind_of_rows(unit.stage)
+            if table is None and not in_blocks:
                 table = read_table(source)
-            if unit.task.region:
+            if in_blocks:
+                given["rows"] = pick(pieces, [unit.task.region])
+            elif unit.task.region and table is not None:
                 given["rows"] = take_rows(table, source, unit.regions)
             elif isinstance(table, Failure):
                 given["table"] = table

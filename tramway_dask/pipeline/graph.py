@@ -15,6 +15,7 @@ from ..component import fingerprint
 from ..results.artefacts import folder_of
 from ..results.payload import Payload
 from ..results.store import Store
+from .blockwise import delayed_rows, is_blockwise, kind_of_rows, pick
 from .plan import Plan, PlannedUnit
 from .work import UnitResult, read_table, run_task, take_rows
 
@@ -143,7 +144,7 @@ def build_graph(
             if data not in sources:
                 sources[data] = delayed(_travelling(source, reach), name=f"source-{data}", traverse=False)
             light = sources[data]
-            given |= _data(batch, light, tables, data, salt)
+            given |= _data(batch, light, tables, data, salt, specification)
         elif batch.units[0].tables:
             held = {
                 s.name: delayed(s, name=f"table-{salt}{s.name}", traverse=False)
@@ -197,7 +198,9 @@ def _opaque(items: Sequence[Any]) -> Any:
     return delayed(held, traverse=False, pure=False)
 
 
-def _data(batch: Batch, light: Delayed, tables: dict[str, Delayed], data: str, salt: str) -> dict[str, Any]:
+def _data(
+    batch: Batch, light: Delayed, tables: dict[str, Delayed], data: str, salt: str, analyzer: Delayed
+) -> dict[str, Any]:
     """Return the rows of a batch's regions, and the source's table where the stage may need it."""
     from dask.delayed import delayed
 
@@ -212,6 +215,14 @@ def _data(batch: Batch, light: Delayed, tables: dict[str, Delayed], data: str, s
         return tables[data]
 
     given: dict[str, Any] = {}
+    if batch.by_region and is_blockwise(source, batch.stage, batch.units[0].regions):
+        kind = f"{kind_of_rows(batch.stage)}-{data}"
+        if kind not in tables:
+            tables[kind] = delayed_rows(analyzer, source, light, batch.stage, kind)
+        keys = [u.regions[0].key for u in batch.units]
+        name = f"take-{salt}{batch.key}"
+        given["rows"] = delayed(pick)(tables[kind], keys, dask_key_name=name)
+        return given
     if batch.by_region and batch.stage.needs is None:
         regions = _opaque([u.regions[0] for u in batch.units])
         name = f"take-{salt}{batch.key}"

@@ -160,6 +160,8 @@ def _sampling_label(label: Any, region: str) -> Label:
 
 
 def _sample(analyzer: Any, region: Any, discard_static: bool) -> Any:
+    if region.reduced is not None:
+        return region.reduced
     table = region.crop()
     where = f"source {region.source.name!r}, region {region.key!r}"
     if table.empty:

@@ -16,7 +16,9 @@ import pyarrow as pa
 from ..component import Component
 from ..errors import StoreError
 from ..inference.maps import Maps
+from ..inference.statistics import CellStatistics
 from ..segmentation.partition import Partition
+from ..segmentation.survey import ReducedPartition
 from ..spt_data.analyses import Analyses, Label, Node
 from ..spt_data.tables import SPACE
 from .payload import Record
@@ -88,6 +90,23 @@ def partition_record(partition: Partition, label: Label) -> Record:
     cells["neighbours"] = pa.ListArray.from_arrays(
         pa.array(links.indptr.astype(np.int32)), pa.array(links.indices.astype(np.int32))
     )
+    if isinstance(partition, ReducedPartition):
+        assignment = _sums_table(partition.statistics)
+    else:
+        assignment = _assignment_table(partition)
+    region = partition.region_label
+    attrs = {
+        "box": arrays["box"].tolist(),
+        "segments": None if partition.segments is None else partition.segments.tolist(),
+        "locator": arrays["locator"],
+        "param": plain(partition.param),
+        "reduced": isinstance(partition, ReducedPartition),
+    }
+    tables = {"cells": pa.table(cells), "assignment": assignment}
+    return Record(folder_of(label, region), None, region, tables, attrs)
+
+
+def _assignment_table(partition: Partition) -> pa.Table:
     owner = partition.cell_of_assignment
     free = np.setdiff1d(np.arange(len(partition.points)), partition.indices)
     row = np.concatenate([partition.indices, free]).astype(np.int64)
@@ -98,15 +117,13 @@ def partition_record(partition: Partition, label: Label) -> Record:
     points.insert(0, "translocation", row[order])
     points.insert(0, "cell", cell[order])
     points.attrs = {}
-    region = partition.region_label
-    attrs = {
-        "box": arrays["box"].tolist(),
-        "segments": None if partition.segments is None else partition.segments.tolist(),
-        "locator": arrays["locator"],
-        "param": plain(partition.param),
-    }
-    tables = {"cells": pa.table(cells), "assignment": pa.Table.from_pandas(points, preserve_index=False)}
-    return Record(folder_of(label, region), None, region, tables, attrs)
+    return pa.Table.from_pandas(points, preserve_index=False)
+
+
+def _sums_table(sums: CellStatistics) -> pa.Table:
+    columns: dict[str, Any] = {"cell": sums.cell.astype(np.int32), "dt": sums.dt, "n": sums.n}
+    columns |= {f"sum d{c}": column for c, column in zip(SPACE, sums.s1.T, strict=False)}
+    return pa.table({**columns, "sum dr²": sums.s2})
 
 
 def _polygons(vertices: np.ndarray, offsets: np.ndarray, repeats: int) -> pa.Array:
@@ -135,11 +152,24 @@ def to_partition(record: Record) -> Partition:
         if polygons.null_count < len(polygons):
             offsets = polygons.offsets.to_numpy() - polygons.offsets[0].as_py()
             vertices = polygons.flatten().flatten().to_numpy().reshape(-1, 2)
+        param = dict(record.attrs["param"])
+        common = {
+            "centers": centers,
+            "pairs": links[links[:, 0] < links[:, 1]],
+            "areas": spatial["area"].to_numpy(),
+            "box": record.attrs["box"],
+            "vertices": vertices,
+            "polygon_offsets": offsets,
+            "segments": segments,
+            "locator": record.attrs.get("locator"),
+            "param": param,
+        }
+        if record.attrs.get("reduced"):
+            return _to_reduced(cells["n"].to_numpy(), assignment, common, space)
         points = assignment.drop_duplicates("translocation").sort_values("translocation")
         points = points.drop(columns=["cell", "translocation", "source", "roi"], errors="ignore")
         inside = assignment[assignment["cell"] >= 0].sort_values(["cell", "translocation"])
         counts = np.bincount(inside["cell"], minlength=len(cells))
-        param = dict(record.attrs["param"])
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise StoreError(
             f"the stored sampling {record.label!r} of region {record.roi!r} is incomplete: {error!r}"
@@ -149,20 +179,26 @@ def to_partition(record: Record) -> Partition:
         "roi": param.get("roi"),
         "localization_precision": param.get("localization_precision"),
     }
+    indptr = np.r_[0, np.cumsum(counts)]
     return Partition.from_arrays(
-        points=points,
-        centers=centers,
-        pairs=links[links[:, 0] < links[:, 1]],
-        areas=spatial["area"].to_numpy(),
-        box=record.attrs["box"],
-        indptr=np.r_[0, np.cumsum(counts)],
-        indices=inside["translocation"].to_numpy(),
-        vertices=vertices,
-        polygon_offsets=offsets,
-        segments=segments,
-        locator=record.attrs.get("locator"),
-        param=param,
+        points=points, indptr=indptr, indices=inside["translocation"].to_numpy(), **common
     )
+
+
+def _to_reduced(
+    counts: np.ndarray, table: pd.DataFrame, common: dict[str, Any], space: list[str]
+) -> Partition:
+    none = np.zeros(len(counts) + 1, np.int64)
+    empty = Partition.from_arrays(points=pd.DataFrame(), indptr=none, indices=none[:0], **common)
+    sums = CellStatistics(
+        table["cell"].to_numpy(np.intp),
+        table["dt"].to_numpy(float),
+        table["n"].to_numpy(float),
+        table[[f"sum d{c}" for c in space]].to_numpy(float),
+        table["sum dr²"].to_numpy(float),
+        len(counts),
+    )
+    return ReducedPartition(empty.tessellation, counts, sums, common["param"])
 
 
 def maps_record(maps: Maps, label: Label, map_label: Label, region: str, partition: Partition) -> Record:

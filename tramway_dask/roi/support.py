@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..errors import DataError
 from ..spt_data import filters
 from ..spt_data.analyses import FULL_REGION, Analyses, Artefact, Label
 from ..spt_data.tables import translocations
@@ -71,7 +72,7 @@ class SupportRegion:
         self.boxes = tuple(boxes)
         self.label = label
         self.seed = seed
-        self._rows: pd.DataFrame | None = None
+        self._rows: Any = None
 
     @property
     def key(self) -> str:
@@ -121,12 +122,22 @@ class SupportRegion:
             localization precision.
         """
         if table is None and self._rows is not None:
+            if not isinstance(self._rows, pd.DataFrame):
+                raise DataError(
+                    f"source {self.source.name!r} is read in blocks: the translocations of its whole field of view are "
+                    "not in memory; define regions of interest, or set blocksize = None"
+                )
             rows = self._rows
         else:
             rows = self.select(self.source.translocations if table is None else table)
         rows = rows.copy()
         rows.attrs.update(self.context())
         return rows
+
+    @property
+    def reduced(self) -> Any:
+        """The partition of a source read in blocks, if it was made block by block; else None."""
+        return None if isinstance(self._rows, pd.DataFrame) else self._rows
 
     def select(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of a table of translocations that belong to the region."""
@@ -174,7 +185,7 @@ class SupportRegion:
         with self.source.autosaving() as tree:
             yield tree
 
-    def of_source(self, source: Source, rows: pd.DataFrame | None = None) -> SupportRegion:
+    def of_source(self, source: Source, rows: Any = None) -> SupportRegion:
         """Return this region as one of another source object, with its rows if they are known."""
         region = copy.copy(self)
         region.source = source

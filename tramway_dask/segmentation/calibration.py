@@ -159,7 +159,20 @@ class Tesseller(Component):
         return found
 
     def _calibrated(self, points: Any) -> Calibration:
-        reference = self.ref_distance if self.resolution is not None else mean_step(points)
+        step = None if self.resolution is not None else mean_step(points)
+        return self.calibrated(step, len(points))
+
+    def calibrated(self, step: float | None, total: int) -> Calibration:
+        """Return the lengths and probabilities used for data of which two numbers are known.
+
+        Parameters
+        ----------
+        step : float or None, µm
+            Mean length of the translocations.
+        total : int
+            Their number.
+        """
+        reference = self.ref_distance if self.resolution is not None else step
 
         def distance(absolute: float | None, relative: float | None, default: float | None) -> float | None:
             relative = default if relative is None else relative
@@ -173,7 +186,6 @@ class Tesseller(Component):
         by_distance = self.resolution is not None or (self.avg_distance is not None and not counted)
         if average is None:
             average = 4 * minimum
-        total = len(points)
 
         def share(given: float | None, number: int | None, *, used: bool) -> float | None:
             if not used:

@@ -17,7 +17,7 @@ from .partition import Partition
 from .tessellation import SPACE, Tessellation, coordinates
 from .tesseller import from_callable
 
-__all__ = ["sample", "segment"]
+__all__ = ["cells_for", "described_cells", "described_data", "sample", "segment"]
 
 
 def _described(component: Any) -> Any:
@@ -91,7 +91,12 @@ def _sampled(
     else:
         indptr, indices = sampler.assign(points, lattice)
     attrs = points.attrs
-    described = {
+    return Partition(points, lattice, indptr, indices, {**described_data(attrs, sampler), **param})
+
+
+def described_data(attrs: Any, sampler: Any) -> dict[str, Any]:
+    """Return what a partition remembers of its data and sampler."""
+    return {
         "method": None,
         "tesseller": None,
         "sampler": _described(sampler),
@@ -99,7 +104,6 @@ def _sampled(
         "roi": dict(attrs.get("roi") or {"label": None, "bounding_box": None}),
         "localization_precision": attrs.get("localization_precision"),
     }
-    return Partition(points, lattice, indptr, indices, {**described, **param})
 
 
 def segment(
@@ -144,6 +148,15 @@ def segment(
     sampler = sampler() if isinstance(sampler, type) else sampler
     time = time() if isinstance(time, type) else time
     table = _table(points)
+    tesseller = (
+        tesseller if isinstance(tesseller, Tessellation) or tesseller is None else from_callable(tesseller)
+    )
+    lattice = cells_for(table, tesseller, time, box=box)
+    return _sampled(table, lattice, sampler, described_cells(tesseller, time))
+
+
+def cells_for(table: Any, tesseller: Any, time: Any, *, box: Any = None) -> Tessellation | TimeLattice:
+    """Return the cells of a table of translocations; parameters as for `segment`."""
     if isinstance(tesseller, Tessellation):
         mesh = tesseller
     elif tesseller is None:
@@ -152,12 +165,14 @@ def segment(
         support = support_box(table, box)
         mesh = Tessellation.from_centers(support.mean(axis=0, keepdims=True), support)
     else:
-        tesseller = from_callable(tesseller)
         mesh = tesseller.tessellate(table, box=box)
-    lattice = mesh if time is None else time.segment(table, mesh)
-    param = {
+    return mesh if time is None else time.segment(table, mesh)
+
+
+def described_cells(tesseller: Any, time: Any) -> dict[str, Any]:
+    """Return what a partition remembers of how its cells were made."""
+    return {
         "method": type(tesseller).__name__,
         "tesseller": _described(tesseller),
         "time": _described(time),
     }
-    return _sampled(table, lattice, sampler, param)

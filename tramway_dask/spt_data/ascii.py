@@ -15,7 +15,7 @@ from .columns import Choice, choose_columns, length_factor, split_columns, time_
 from .tables import SPACE, in_order, unique_times
 from .textlayout import NOT_A_NUMBER, Layout, find_layout
 
-__all__ = ["read_ascii"]
+__all__ = ["read_ascii", "trajectory_column"]
 
 _ASK = (
     "say what the columns are: columns=['n', 'x', 'y', 't'] in file order with '-' for those to ignore, "
@@ -112,6 +112,24 @@ def read_ascii(
         keep_first=duplicates == "first",
         hint="; duplicates='first' keeps the first row of each in the file",
     )
+
+
+def trajectory_column(
+    path: str | Path,
+    *,
+    columns: str | Sequence[str | None] | Mapping[str, str | int] | None = None,
+    header: bool | None = None,
+    sep: str | None = None,
+    decimal: str = ".",
+    extra: Sequence[str] = (),
+    **_: Any,
+) -> tuple[Layout, int]:
+    """Return how a file is laid out, and which column names trajectories; arguments as for `read_ascii`."""
+    layout = find_layout(Path(path).expanduser(), header=header, sep=sep, decimal=decimal)
+    try:
+        return layout, _choose(layout, columns, tuple(extra))[0].position["n"]
+    except DataError as error:
+        raise DataError(f"{layout.path}: {error}") from None
 
 
 def _check_options(pixel_size: float | None, dt: float | None, duplicates: str, untracked: str) -> None:

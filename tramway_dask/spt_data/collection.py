@@ -313,6 +313,15 @@ class SPTData:
             setattr(source, name, value)
 
     @property
+    def blocksize(self) -> int | None:
+        """Bytes of a text file that are read at a time; see `Source.blocksize`."""
+        return self._get("blocksize")
+
+    @blocksize.setter
+    def blocksize(self, value: int | str | None) -> None:
+        self._set("blocksize", value)
+
+    @property
     def localization_precision(self) -> float | None:
         """σ (µm), if the same for all sources; setting it sets all."""
         return self._get("localization_precision")

@@ -21,6 +21,7 @@ from ..component import fingerprint, non_negative, positive
 from ..errors import DataError, SpecificationError, suggest
 from . import filters
 from .analyses import Analyses, Artefact, Label
+from .blocks import block_size
 from .files import FileDigest, Place
 from .readers import reader_of
 from .tables import check_trajectories, is_translocations, space_columns, translocations
@@ -82,6 +83,7 @@ class Source:
         self._frame_interval: float | None = None
         self._localization_precision: float | None = None
         self._temperature: float | None = None
+        self._blocksize: int | None = None
         self.condition: str | None = None
         self.elsewhere = False
         self._digest = FileDigest(path or "")
@@ -171,6 +173,13 @@ class Source:
         if self._reset_origin is not None:
             table = filters.reset_origin(table, self._reset_origin or None)
         return table
+
+    def reading_options(self) -> dict[str, Any]:
+        """Return the arguments of the reader."""
+        options = dict(self.options)
+        if self._frame_interval is not None and self.reader != "rwa":  # in s already
+            options.setdefault("dt", self._frame_interval)
+        return options
 
     def hold(self, table: pd.DataFrame) -> None:
         """Keep a table that was read elsewhere."""
@@ -270,6 +279,19 @@ class Source:
         self._localization_precision = variance
 
     @property
+    def blocksize(self) -> int | None:
+        """Bytes of a text file that are read at a time, for files larger than memory; None for all.
+
+        May be set as a text, such as ``'64 MB'``. The rows of a trajectory must follow each other in the
+        file. Of the whole field of view only sums are kept, see `ReducedPartition`.
+        """
+        return self._blocksize
+
+    @blocksize.setter
+    def blocksize(self, size: int | str | None) -> None:
+        self._blocksize = block_size("blocksize", size)
+
+    @property
     def temperature(self) -> float | None:
         """Temperature (K); may be set as ``(value, 'C' | 'F' | 'K')``."""
         return self._temperature
@@ -294,6 +316,11 @@ class Source:
         if self._checked:
             self._table = filters.reset_origin(self.dataframe, columns)
             self._translocations = None
+
+    @property
+    def resets_origin(self) -> bool:
+        """Whether the smallest coordinates are subtracted."""
+        return self._reset_origin is not None
 
     def discard_static_trajectories(
         self, table: pd.DataFrame | None = None, min_msd: float | None = None, **options: Any
