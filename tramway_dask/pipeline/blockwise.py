@@ -97,7 +97,8 @@ def is_blockwise(source: Any, stage: Stage, regions: Sequence[Any]) -> bool:
         )
     if source.place is not None:
         raise SpecificationError(
-            f"{source.source}: blocksize needs the file on this computer too, its size tells the blocks; set blocksize = None"
+            f"{source.source}: blocksize needs the file on this computer too, its size tells the blocks; "
+            "set blocksize = None"
         )
     try:
         return os.path.getsize(source.path) > source.blocksize
