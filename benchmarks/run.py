@@ -42,6 +42,8 @@ GROUPS = (
     "bayes",
     "overhead",
     "memory",
+    "priors",
+    "blocks",
     "hpc",
     "time",
     "fields",
@@ -79,6 +81,7 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
     import fields
     import hpc
     import kernels
+    import large
     import runs
     import tessellations
 
@@ -104,6 +107,8 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
         "time": lambda: [fields.in_time(*((4, 50) if quick else (20, 200)), repeats=repeats)],
         "fields": lambda: fields.scaling([100, 1_000] if quick else [100, 1_000, 10_000, 100_000]),
         "memory": lambda: [runs.memory(400_000 if quick else 1_600_000, regions) for regions in (16, 4)],
+        "priors": lambda: large.automatic(*((8_000, 100) if quick else (40_000, 500)), repeats=repeats),
+        "blocks": lambda: [large.blocks(400_000 if quick else 4_000_000)],
         "hpc": lambda: hpc.hpc(quick),
     }
 

@@ -6,10 +6,12 @@ import json
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 from inference_cases import displacements, hexagons, mesh_of, partition_of
 
-from tramway_dask.errors import SpecificationError
+import tramway_dask as td
+from tramway_dask.errors import LabelConflictError, SpecificationError
 from tramway_dask.inference import DD, DF, DV, D
 from tramway_dask.inference.coupled import PotentialProblem, SmoothProblem, components
 from tramway_dask.inference.evidence import Combination, Evidence, Term, Tunable
@@ -336,6 +338,73 @@ def test_what_has_no_evidence_falls_back_aloud(caplog):
     few.points["n"] = 1
     told = D(diffusivity_prior="auto").infer(few).attrs["prior_selection"]["cross_validation"]
     assert told["agrees"] is None and "trajectories" in told["message"]
+
+
+def test_weights_in_space_and_time(caplog):
+    rng = np.random.default_rng(2)
+    rows = 9000
+    x, t = rng.random((rows, 2)) * 1.2, rng.random(rows) * 60
+    d = 0.05 + 0.03 * np.sin(2 * np.pi * x[:, 0] / 1.2 + t / 15)
+    dr = rng.normal(size=(rows, 2)) * np.sqrt(2 * (d * 0.04 + 0.02**2))[:, None]
+    columns = {
+        "n": rng.integers(0, 900, rows),
+        "x": x[:, 0],
+        "y": x[:, 1],
+        "t": t,
+        "dx": dr[:, 0],
+        "dy": dr[:, 1],
+    }
+    partition = td.segmentation.segment(
+        pd.DataFrame({**columns, "dt": 0.04}),
+        tesseller=td.tessellers.Hexagons(resolution=0.2),
+        time=td.time.SlidingWindow(duration=10),
+        box=[[0, 0], [1.2, 1.2]],
+    )
+    model = DV(diffusivity_prior="auto", time_prior=("auto", 0), potential_prior=5.0, cross_validation=3)
+    maps = model.infer(partition, sigma=0.02)
+    about = maps.attrs["prior_selection"]
+    assert list(about["weights"]) == ["diffusivity_prior", "diffusivity_time_prior"]
+    cells = maps.table.index.to_numpy()
+    middle = partition.segments.mean(axis=1)[partition.segment_of_cell[cells]]
+    truth = 0.05 + 0.03 * np.sin(2 * np.pi * partition.centers[cells, 0] / 1.2 + middle / 15)
+    known = [
+        error(
+            DV(diffusivity_prior=w, diffusivity_time_prior=v, potential_prior=5.0).infer(
+                partition, sigma=0.02
+            ),
+            truth,
+        )
+        for w in (100.0, 1e3, 1e4, 1e5)
+        for v in (1e3, 1e4, 1e5, 1e6)
+    ]
+    assert error(maps, truth) < 1.15 * min(known)
+    # relative to a spatial weight that is chosen, there is one weight
+    relative = DV(diffusivity_prior="auto", time_prior=50.0, cross_validation=0).infer(partition, sigma=0.02)
+    weight = relative.attrs["priors"]["diffusivity_prior"]
+    same = DV(diffusivity_prior=weight, time_prior=50.0).infer(partition, sigma=0.02)
+    np.testing.assert_allclose(same["diffusivity"], relative["diffusivity"], rtol=1e-7)
+
+
+def test_the_choice_survives_the_run_and_counts_as_a_setting(tmp_path):
+    table = td.simulate.random_walk(
+        diffusivity=0.05, box=((0, 0), (1, 1)), trajectory_count=150, duration=1.0, seed=0
+    )
+    mapper = D(diffusivity_prior="auto", cross_validation=2)
+    a = td.RWAnalyzer(tesseller=td.tessellers.Hexagons(resolution=0.2), mapper=mapper, results=tmp_path)
+    a.spt_data.from_dataframe(table)
+    a.spt_data.localization_precision = 0.02
+    a.pipeline.append_stage(td.stages.tessellate_and_infer(map_label="d"))
+    assert "diffusivity_prior='auto'" in repr(a)
+    assert a.run(progress=False).done == 1
+    assert a.run(progress=False).skipped == 1
+    region = next(iter(a.roi.as_support_regions()))
+    stored = region.get_sampling().get_child("d")
+    fresh = mapper.infer(region.get_sampling())
+    assert stored.attrs["prior_selection"] == fresh.attrs["prior_selection"]
+    assert prior_selection(stored).axes
+    a.mapper.diffusivity_prior = 3.0
+    with pytest.raises(LabelConflictError):
+        a.plan()
 
 
 def test_words_other_than_auto():

@@ -22,7 +22,7 @@ from .time import Segments, SlidingWindow
 __all__ = ["SAMPLE", "ReducedPartition", "Survey", "lattice_of", "survey"]
 
 # translocations of which tessellers other than grids grow their cells
-SAMPLE = 200_000
+SAMPLE = 100_000
 
 
 @dataclass(frozen=True, eq=False)
