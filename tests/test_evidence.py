@@ -342,7 +342,7 @@ def test_what_has_no_evidence_falls_back_aloud(caplog):
 
 def test_weights_in_space_and_time(caplog):
     rng = np.random.default_rng(2)
-    rows = 9000
+    rows = 6000
     x, t = rng.random((rows, 2)) * 1.2, rng.random(rows) * 60
     d = 0.05 + 0.03 * np.sin(2 * np.pi * x[:, 0] / 1.2 + t / 15)
     dr = rng.normal(size=(rows, 2)) * np.sqrt(2 * (d * 0.04 + 0.02**2))[:, None]
@@ -356,27 +356,22 @@ def test_weights_in_space_and_time(caplog):
     }
     partition = td.segmentation.segment(
         pd.DataFrame({**columns, "dt": 0.04}),
-        tesseller=td.tessellers.Hexagons(resolution=0.2),
-        time=td.time.SlidingWindow(duration=10),
+        tesseller=td.tessellers.Hexagons(resolution=0.24),
+        time=td.time.SlidingWindow(duration=12),
         box=[[0, 0], [1.2, 1.2]],
     )
-    model = DV(diffusivity_prior="auto", time_prior=("auto", 0), potential_prior=5.0, cross_validation=3)
+    model = DV(diffusivity_prior="auto", time_prior=("auto", 0), potential_prior=5.0, cross_validation=2)
     maps = model.infer(partition, sigma=0.02)
     about = maps.attrs["prior_selection"]
     assert list(about["weights"]) == ["diffusivity_prior", "diffusivity_time_prior"]
     cells = maps.table.index.to_numpy()
     middle = partition.segments.mean(axis=1)[partition.segment_of_cell[cells]]
     truth = 0.05 + 0.03 * np.sin(2 * np.pi * partition.centers[cells, 0] / 1.2 + middle / 15)
-    known = [
-        error(
-            DV(diffusivity_prior=w, diffusivity_time_prior=v, potential_prior=5.0).infer(
-                partition, sigma=0.02
-            ),
-            truth,
-        )
-        for w in (100.0, 1e3, 1e4, 1e5)
-        for v in (1e3, 1e4, 1e5, 1e6)
-    ]
+    known = []
+    for w in (1e3, 1e4):
+        for v in (1e4, 1e5, 1e6):
+            fixed = DV(diffusivity_prior=w, diffusivity_time_prior=v, potential_prior=5.0)
+            known.append(error(fixed.infer(partition, sigma=0.02), truth))
     assert error(maps, truth) < 1.15 * min(known)
     # relative to a spatial weight that is chosen, there is one weight
     relative = DV(diffusivity_prior="auto", time_prior=50.0, cross_validation=0).infer(partition, sigma=0.02)
