@@ -53,7 +53,7 @@ def test_plan_and_statuses(tmp_path: Path) -> None:
     plan = a.plan()
     table = plan.to_frame()
     assert len(plan) == len(table) == 8
-    assert list(table.columns) == ["stage", "source", "roi", "label", "status", "why"]
+    assert list(table.columns) == ["stage", "source", "roi", "label", "status", "why", "file"]
     assert table["label"].tolist() == ["s"] * 4 + ["s/m"] * 4
     assert set(table["status"]) == {"to do"}
     assert "tessellate: 4 to do (4 units in 2 sources)" in str(plan)
