@@ -218,3 +218,63 @@ def test_weights_that_mean_nothing_are_refused():
     for bad in (-1.0, np.nan, np.inf, "strong"):
         with pytest.raises(SpecificationError, match="diffusivity_time_prior"):
             D(diffusivity_time_prior=bad)
+
+
+def scattered(keep, windows=4):
+    """Return the moving sink with the rows of some cells only; keep(window, cell) tells which."""
+    partition, _, _ = moving_sink(windows=windows, rows=400)
+    owner = np.empty(len(partition.points), dtype=int)
+    owner[partition.indices] = np.repeat(np.arange(partition.number_of_cells), np.diff(partition.indptr))
+    rows = np.array([keep(c // 64, c % 64) for c in owner], dtype=bool)
+    points = partition.points[rows].reset_index(drop=True)
+    return lattice(hexagons(8, 8), np.asarray(partition.segments), points, owner[rows])
+
+
+def test_cells_alone_in_space_stay_if_a_prior_links_them_in_time():
+    # cell 27 is alone in windows 1 and 2; cell 60 in window 0 is alone in both
+    alone = {0: lambda c: c < 40 or c == 60, 1: lambda c: c == 27, 2: lambda c: c == 27, 3: lambda c: c < 40}
+    partition = scattered(lambda k, c: alone[k](c))
+    assert (partition.location_count.reshape(4, 64)[1:3] > 0).sum() == 2
+    apart = DV(diffusivity_prior=100, potential_prior=0.3).infer(partition)
+    assert apart.attrs["isolated_cells"] == 3
+    assert set(apart.table.index // 64) == {0, 3}
+    for priors in ({"diffusivity_time_prior": 1e4}, {"time_prior": 10.0}, {"potential_time_prior": 60.0}):
+        maps = DV(diffusivity_prior=100, potential_prior=0.3, **priors).infer(partition)
+        assert maps.attrs["converged"] and maps.attrs["isolated_cells"] == 1
+        added = maps.table.loc[[64 + 27, 128 + 27]]
+        assert len(maps.table) == len(apart.table) + 2
+        assert (added["diffusivity se"] > 0).all() and added[["force x", "force y"]].isna().all(axis=None)
+        # the potential of such a cell is known from the windows around, if something links it to them
+        assert np.isfinite(added["potential se"]).all() == ("diffusivity_time_prior" not in priors)
+    # without neighbour, its own data and its own past and future decide
+    d = maps.table["diffusivity"]
+    assert d[64 + 27] > 0
+
+
+def test_empty_windows_part_a_lattice():
+    partition = scattered(lambda k, c: k != 1)
+    priors = {"diffusivity_prior": 100.0, "potential_prior": 0.3}
+    joint = DV(**priors, diffusivity_time_prior=1e4, potential_time_prior=60.0).infer(partition)
+    assert joint.attrs["converged"] and set(joint.table.index // 64) == {0, 2, 3}
+    # the window before the gap is as if it were alone, those after it are linked
+    apart = DV(**priors).infer(partition)
+    first = joint.table.index < 64
+    pd.testing.assert_frame_equal(
+        joint.table[first], apart.table[apart.table.index < 64], rtol=1e-4, atol=1e-5
+    )
+    assert np.abs(joint["diffusivity"][~first] - apart["diffusivity"][apart.table.index >= 128]).max() > 1e-3
+    smooth = D(diffusivity_time_prior=1e4).infer(partition)
+    assert set(smooth.table.index // 64) == {0, 2, 3}
+
+
+def test_a_lattice_without_data_is_refused():
+    partition = scattered(lambda k, c: False)
+    for model in (D, DD, DF, DV):
+        with pytest.raises(InferenceError, match="no cell holds a translocation"):
+            model(diffusivity_time_prior=1.0).infer(partition)
+    # each cell alone, in space and in time
+    single = scattered(lambda k, c: (k, c) in {(0, 3), (2, 40)})
+    maps = DV(diffusivity_time_prior=1.0).infer(single)
+    assert len(maps.table) == 0 and maps.attrs["isolated_cells"] == 2
+    assert "no two neighbouring cells" in maps.attrs["message"]
+    assert len(D(diffusivity_time_prior=1.0).infer(single).table) == 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import math
 import types
@@ -123,7 +124,29 @@ def optional(inner: Check) -> Check:
     return check
 
 
-class Component:
+class _Keywords(type):
+    """Lets a constructor take every name that can be set: aliases, and what TRamWAy's users may pass."""
+
+    def __call__(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        late = {} if kwargs.keys() <= _fields(cls).keys() else _not_taken(cls, kwargs)
+        made = type.__call__(cls, *args, **{k: v for k, v in kwargs.items() if k not in late})
+        for name, value in late.items():
+            if name in cls.lost:
+                cls._say_lost(name)
+            else:
+                setattr(made, name, value)
+        return made
+
+
+def _not_taken(cls: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keyword arguments that the constructor of a component does not take itself."""
+    taken = inspect.signature(cls.__init__).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        return {}
+    return {k: v for k, v in kwargs.items() if k not in taken}
+
+
+class Component(metaclass=_Keywords):
     """Base class of the dataclasses that make up a specification.
 
     Subclasses are decorated with ``@dataclass(eq=False, repr=False)`` and declare

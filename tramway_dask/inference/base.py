@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..component import Component
+from ..errors import UnknownAttributeError
 from .maps import Maps
 from .profiles import as_time_profiles, get_time_profile
 
@@ -23,6 +24,33 @@ class Mapper(Component):
     """
 
     takes_maps: ClassVar[bool] = False
+
+    @property
+    def localization_precision(self) -> float | None:
+        """σ of the analyzer's data, µm."""
+        return self._data().localization_precision
+
+    @localization_precision.setter
+    def localization_precision(self, value: float) -> None:
+        self._data().localization_precision = value
+
+    @property
+    def localization_error(self) -> float | None:
+        """σ² of the analyzer's data, µm²."""
+        sigma = self.localization_precision
+        return None if sigma is None else sigma**2
+
+    @localization_error.setter
+    def localization_error(self, value: float) -> None:
+        self.localization_precision = float(value) ** 0.5
+
+    def _data(self) -> Any:
+        if self.owner is None:
+            raise UnknownAttributeError(
+                f"{type(self).__name__} belongs to no analyzer, whose data have a localization precision; "
+                "pass `sigma` (µm) to `infer`"
+            )
+        return self.owner.spt_data
 
     def infer(self, partition: Any, *, sigma: float | None = None) -> Maps:
         """Infer maps from a partition.

@@ -136,9 +136,12 @@ class Inputs:
         adjacency = self.partition.active_adjacency().tocsr()
         return restrict(adjacency.indptr, adjacency.indices, self.cells)
 
-    def connected(self) -> Inputs:
-        """Return the cells that have a non-empty neighbour."""
-        return self._keep(np.flatnonzero(np.diff(self.neighbours[0])))
+    def connected(self, *, in_time: bool = False) -> Inputs:
+        """Return the cells that have a non-empty neighbour, in space or, if so wished, in time."""
+        links = np.diff(self.neighbours[0])
+        if in_time:
+            links = links + np.diff(self.in_time()[0])
+        return self._keep(np.flatnonzero(links))
 
     def only(self, cells: IntArray) -> Inputs:
         """Return some of the cells, by global number, ascending."""

@@ -21,6 +21,7 @@ from .likelihood import Groups
 from .maps import Maps, error_column
 from .selection import AUTO
 from .spatial import Spatial
+from .vocabulary import LOST, alias
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -43,20 +44,6 @@ FloatArray = NDArray[Any]
 
 logger = logging.getLogger(__name__)
 
-_DETERMINISTIC = "the optimization is deterministic, and exact to rounding"
-LOST = {
-    "worker_count": "a map is inferred by one process; workers belong to the environment, a.env.worker_count",
-    "stochastic": _DETERMINISTIC,
-    "superlocal": _DETERMINISTIC,
-    "ls_step_max": _DETERMINISTIC,
-    "low_df_rate": _DETERMINISTIC,
-    "update_timeout": _DETERMINISTIC,
-    "debug": "set `verbose`, or read `maps.attrs`",
-    "compatibility": "set `grad_selection_angle = 0.5` for InferenceMAP's gradient",
-    "cell_sampling": "all cells are inferred at once",
-    "max_cell_count": "all cells are inferred at once",
-    "dilation": "all cells are inferred at once",
-}
 ROUGHNESS = {
     None: None,
     "grad": "grad",
@@ -156,14 +143,10 @@ class BaseModel(Spatial):
         """TRamWAy's name of the model."""
         return self._mode
 
-    @property
-    def tol(self) -> float | None:
-        """Alias of `ftol`."""
-        return self.ftol
-
-    @tol.setter
-    def tol(self, value: float | None) -> None:
-        self.ftol = value
+    tol = alias("ftol")
+    diffusion_prior = alias("diffusivity_prior")
+    diffusivity_spatial_prior = alias("diffusivity_prior")
+    diffusion_spatial_prior = alias("diffusivity_prior")
 
     def _roughness_kind(self) -> str:
         return ROUGHNESS[self.rgrad] or "grad"
@@ -219,7 +202,8 @@ class BaseModel(Spatial):
         undefined = [np.isnan(v) for c, v in columns.items() if c.endswith(" se")]
         attrs["undefined_errors"] = int(np.count_nonzero(np.logical_or.reduce(undefined)))
         attrs["settings"] = self._parameters_set()
-        set_by_user = {k: getattr(self, k) for k in self.parameters() if k.endswith("prior")}
+        # aliases left out
+        set_by_user = {k: getattr(self, k) for k in self.to_dict() if k.endswith("prior")}
         chosen = attrs.get("prior_selection", {}).get("weights", {})
         attrs["priors"] = {k: v for k, v in set_by_user.items() if v and not is_auto(v)} | chosen
         maps = Maps(table, self._mode, sigma, time.perf_counter() - began, attrs)

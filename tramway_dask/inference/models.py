@@ -25,13 +25,14 @@ from .intervals import exact_intervals
 from .likelihood import Groups, Model
 from .maps import AT_BOUND, Maps, error_column
 from .marginal import Marginal
-from .model import LOST, BaseModel, add_vector, in_time, report, time_weights, weight
+from .model import BaseModel, add_vector, in_time, report, time_weights, weight
 from .pattern import CellOrder
 from .potential import DV
 from .selection import AUTO, Selection, choose
 from .signal import Signal, signal_columns, spurious_columns
 from .spatial import finish
 from .uncoupled import Estimate, Profile, lower_bounds, solve
+from .vocabulary import LOST, alias
 
 __all__ = [
     "DD",
@@ -55,6 +56,8 @@ FloatArray = NDArray[Any]
 class _Local(BaseModel):
     time_prior: Any = setting(None, check=time_weights)
     diffusivity_time_prior: float | str | None = setting(None, check=weight)
+
+    diffusion_time_prior = alias("diffusivity_time_prior")
 
     _kind: ClassVar[Model] = "D"
     _vector: ClassVar[str] = ""
@@ -259,6 +262,7 @@ class DF(_Local):
     """
 
     force_prior: float | None = setting(None, check=optional(non_negative))
+    potential_prior = alias("force_prior")
 
     _mode: ClassVar[str] = "df"
     _kind: ClassVar[Model] = "DF"

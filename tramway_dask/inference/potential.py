@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..component import boolean, one_of, setting
+from ..errors import SpecificationError
 from .coupled import PotentialEstimate, PotentialProblem, components, solve_potential
 from .evidence import Term, Tunable
 from .gradient import Gradient, time_penalty
@@ -20,6 +21,7 @@ from .model import ROUGHNESS, BaseModel, add_vector, full, in_time, report, star
 from .pattern import CellOrder
 from .selection import AUTO, Selection, choose
 from .uncoupled import lower_bounds
+from .vocabulary import alias
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -59,15 +61,37 @@ class _Potential(BaseModel):
     V0: Any = setting(None, check=start_values)
     allow_negative_potential: bool = setting(True, check=boolean)
 
+    diffusion_time_prior = alias("diffusivity_time_prior")
+    potential_spatial_prior = alias("potential_prior")
+
+    @property
+    def x0(self) -> FloatArray | None:
+        """Start of the iteration, `D0` then `V0`, (2 m,)."""
+        if self.D0 is None or self.V0 is None:
+            return None
+        return np.concatenate(np.broadcast_arrays(*np.atleast_1d(self.D0, self.V0)))
+
+    @x0.setter
+    def x0(self, value: Any) -> None:
+        start = start_values("DV.x0", value)
+        if start is not None and np.size(start) % 2:
+            raise SpecificationError(
+                f"DV.x0: expected D, then V, of all inferred cells; got {np.size(start)} values"
+            )
+        self.D0, self.V0 = (None, None) if start is None else np.split(np.asarray(start), 2)
+
 
 @dataclass(eq=False, repr=False)
 class DV(_Potential):
     """Diffusivity (µm²/s), potential (kT) and force (kT/µm); other parameters as for `D`.
 
-    Cells without non-empty neighbour have no gradient and get no row; their number is in
-    ``maps.attrs["isolated_cells"]``. The potential has minimum 0 in each connected component
-    of cells; its standard error is that of the difference to the component's mean. On an axis
-    without neighbour the force is NaN, and counts as 0 in the likelihood.
+    A cell takes part if a neighbour holds translocations as it does; with a prior in time, also if
+    it does so itself in the segment before or after. Others have neither gradient nor prior and
+    get no row; their number is in ``maps.attrs["isolated_cells"]``. Segments that follow each other
+    are linked, not those on both sides of an empty one. The potential has minimum 0 in each
+    component of cells that neighbourhood, or a prior on V in time, connects; its standard error
+    is that of the difference to the component's mean. On an axis without neighbour the force is
+    NaN, and counts as 0 in the likelihood.
 
     Parameters
     ----------
@@ -106,7 +130,7 @@ class DV(_Potential):
         began = time.perf_counter()
         sigma = localization_precision(sigma, partition, self.owner)
         everything = Inputs.of(partition)
-        inputs = everything.connected()
+        inputs = everything.connected(in_time=self._linked_in_time())
         isolated = len(everything.cells) - len(inputs.cells)
         if len(inputs.cells) == 0:
             attrs = report(0.0, 0.0, 0, True, "no two neighbouring cells hold translocations: no potential")
@@ -137,13 +161,16 @@ class DV(_Potential):
         density = groups.count / areas if usable else groups.count
         return np.log(density.max()) - np.log(density)
 
+    def _linked_in_time(self) -> bool:
+        return any(t or (s and r) for s, t, r in self._settings())
+
     def _operators(self, inputs: Inputs) -> _Operators:
         gradient = self._gradient(inputs)
         settings = self._settings()
         roughness = self._roughness(inputs, gradient) if any(s for s, _, _ in settings) else None
         order, number = CellOrder(*inputs.neighbours, inputs.centers), components(*inputs.neighbours)[1]
         change = None
-        if any(t or (s and r) for s, t, r in settings):
+        if self._linked_in_time():
             indptr, indices, times = inputs.in_time()
             change = time_penalty(times, indptr, indices)
             order = order.linked_in_time(indptr, indices, times)

@@ -17,6 +17,7 @@ from .gradient import Gradient, grad1
 from .gradn import gradn
 from .inputs import Inputs, known_precision
 from .maps import Maps
+from .vocabulary import alias
 
 __all__ = ["Spatial", "finish"]
 
@@ -43,23 +44,8 @@ class Spatial(Mapper):
     grad_selection_angle: float | None = setting(None, check=optional(positive))
     grad_epsilon: float | None = setting(None, check=optional(non_negative))
 
-    @property
-    def epsilon(self) -> float | None:
-        """Alias of `grad_epsilon`, µm."""
-        return self.grad_epsilon
-
-    @epsilon.setter
-    def epsilon(self, value: float | None) -> None:
-        self.grad_epsilon = value
-
-    @property
-    def gradient(self) -> str | None:
-        """Alias of `grad`."""
-        return self.grad
-
-    @gradient.setter
-    def gradient(self, value: str | None) -> None:
-        self.grad = value
+    epsilon = alias("grad_epsilon")
+    gradient = alias("grad")
 
     def _gradient(self, inputs: Inputs) -> Gradient:
         if self.grad == "gradn":
