@@ -11,7 +11,7 @@ from .pipeline import stages
 from .pipeline.report import RunReport
 from .results import Store
 from .segmentation import cell_mergers, sampler, tesseller, tessellers, time
-from .spt_data import commit_as_analysis, single
+from .spt_data import commit_as_analysis, read, single
 
 try:
     __version__ = version("tramway_dask")
@@ -28,6 +28,7 @@ __all__ = [
     "errors",
     "mapper",
     "models",
+    "read",
     "roi",
     "sampler",
     "simulate",

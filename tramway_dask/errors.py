@@ -26,6 +26,7 @@ __all__ = [
     "StoreError",
     "TramwayDaskError",
     "UnitFailedError",
+    "UnitsWarning",
     "UnknownAttributeError",
     "suggest",
 ]
@@ -89,6 +90,10 @@ class MissingDependencyError(TramwayDaskError, ImportError):
 
 class LocalizationPrecisionWarning(UserWarning):
     """The localization precision is unknown and a default value was used."""
+
+
+class UnitsWarning(UserWarning):
+    """Lengths or times of a file are so large or small that their unit may be another one."""
 
 
 def suggest(name: object, known: Iterable[object]) -> str:

@@ -91,7 +91,7 @@ def is_blockwise(source: Any, stage: Stage, regions: Sequence[Any]) -> bool:
     if not stage.is_preset and any(isinstance(r, FullRegion) for r in regions):
         return False
     if source.reader != "ascii" or source.resets_origin:
-        what = "the origin is not reset" if source.reader == "ascii" else "the source is a text file"
+        what = "the origin is not reset" if source.reader == "ascii" else "it is read by from_ascii_files"
         raise SpecificationError(
             f"{source.name}: a source can be read in blocks if {what}; set blocksize = None"
         )

@@ -9,10 +9,12 @@ from .collection import (
     from_ascii_files,
     from_dataframe,
     from_dataframes,
+    from_files,
     from_mat_file,
     from_mat_files,
     from_rwa_file,
     from_rwa_files,
+    read,
     single,
 )
 from .sources import Source
@@ -27,9 +29,11 @@ __all__ = [
     "from_ascii_files",
     "from_dataframe",
     "from_dataframes",
+    "from_files",
     "from_mat_file",
     "from_mat_files",
     "from_rwa_file",
     "from_rwa_files",
+    "read",
     "single",
 ]

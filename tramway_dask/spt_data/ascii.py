@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from .textlayout import NOT_A_NUMBER, Layout, find_layout
 
 __all__ = ["read_ascii", "trajectory_column"]
 
-_ASK = (
+ASK = (
     "say what the columns are: columns=['n', 'x', 'y', 't'] in file order with '-' for those to ignore, "
     "or columns={'n': 'name in the header', ...}"
 )
@@ -84,22 +84,68 @@ def read_ascii(
     SpecificationError
         If an argument is wrong.
     """
-    _check_options(pixel_size, dt, duplicates, untracked)
+    check_values(pixel_size, dt, duplicates, untracked)
     layout = find_layout(Path(path).expanduser(), header=header, sep=sep, decimal=decimal)
     try:
-        choice, certain = _choose(layout, columns, tuple(extra))
-        table = _read_numbers(layout, choice)
+        choice, certain = choose_in_file(layout, columns, tuple(extra))
+    except DataError as error:
+        raise DataError(f"{layout.path}: {error}") from None
+
+    def check(table: pd.DataFrame) -> None:
         if choice.weak_id and len(table) > 1 and table["n"].is_unique:
-            raise DataError(f"the column 'id' is different in every row: it is no trajectory index; {_ASK}")
+            raise DataError(f"the column 'id' is different in every row: it is no trajectory index; {ASK}")
         if not certain:
             _check_five(layout, table)
         elif layout.names is None and columns is None:
             _check_order(layout, table)
+
+    return read_table(
+        layout,
+        choice,
+        check=check,
+        pixel_size=pixel_size,
+        dt=dt,
+        duplicates=duplicates,
+        untracked=untracked,
+        keep_z=asked(columns, "z"),
+    )
+
+
+def read_table(
+    layout: Layout,
+    choice: Choice,
+    *,
+    check: Callable[[pd.DataFrame], None],
+    pixel_size: float | None,
+    dt: float | None,
+    duplicates: str,
+    untracked: str,
+    keep_z: bool,
+) -> pd.DataFrame:
+    """Read the chosen columns of a text file and put them in units and order.
+
+    Parameters
+    ----------
+    layout : Layout
+    choice : Choice
+        Without ``n``, the file is one trajectory.
+    check : callable
+        Gets the table as it stands in the file, and may raise `DataError`.
+    pixel_size, dt, duplicates, untracked
+        As for `read_ascii`.
+    keep_z : bool
+        Keep a ``z`` that is the same everywhere.
+    """
+    try:
+        table = _read_numbers(layout, choice)
+        if "n" not in table:
+            table["n"] = 1.0
+        check(table)
         table = _physical(layout, table, choice, pixel_size, dt)
         table = _tracked(layout, table, untracked)
     except DataError as error:
         raise DataError(f"{layout.path}: {error}") from None
-    if "z" in table and not _asked(columns, "z"):
+    if "z" in table and not keep_z:
         z = table["z"].to_numpy()
         # a single location says nothing about its dimension, unless z was never measured
         if np.ptp(z) == 0 and (len(z) > 1 or z[0] == 0):
@@ -127,12 +173,13 @@ def trajectory_column(
     """Return how a file is laid out, and which column names trajectories; arguments as for `read_ascii`."""
     layout = find_layout(Path(path).expanduser(), header=header, sep=sep, decimal=decimal)
     try:
-        return layout, _choose(layout, columns, tuple(extra))[0].position["n"]
+        return layout, choose_in_file(layout, columns, tuple(extra))[0].position["n"]
     except DataError as error:
         raise DataError(f"{layout.path}: {error}") from None
 
 
-def _check_options(pixel_size: float | None, dt: float | None, duplicates: str, untracked: str) -> None:
+def check_values(pixel_size: float | None, dt: float | None, duplicates: str, untracked: str) -> None:
+    """Complain of values that the arguments of a text reader cannot have."""
     for name, value in (("pixel_size", pixel_size), ("dt", dt)):
         if value is not None and not (np.isfinite(value) and value > 0):
             raise SpecificationError(f"{name}: expected a number above 0, got {value!r}")
@@ -142,13 +189,15 @@ def _check_options(pixel_size: float | None, dt: float | None, duplicates: str, 
         raise SpecificationError(f"untracked: expected 'raise' or 'drop', got {untracked!r}")
 
 
-def _asked(columns: Any, name: str) -> bool:
+def asked(columns: Any, name: str) -> bool:
+    """Tell whether the user's choice of columns names one."""
     if columns is None:
         return False
     return name in (columns if isinstance(columns, Mapping) else split_columns(columns))
 
 
-def _choose(layout: Layout, columns: Any, extra: tuple[str, ...]) -> tuple[Choice, bool]:
+def choose_in_file(layout: Layout, columns: Any, extra: tuple[str, ...]) -> tuple[Choice, bool]:
+    """Return the columns, and whether a table without a header can be relied upon to have them."""
     mapping = columns if isinstance(columns, Mapping) else None
     names = layout.names
     certain = True
@@ -164,7 +213,7 @@ def _choose(layout: Layout, columns: Any, extra: tuple[str, ...]) -> tuple[Choic
     elif names is None:
         if layout.width not in (4, 5):
             raise DataError(
-                f"{layout.width} columns without a header cannot be told apart; {_ASK}. "
+                f"{layout.width} columns without a header cannot be told apart; {ASK}. "
                 f"First rows:\n{layout.preview()}"
             )
         certain = layout.width == 4
@@ -175,7 +224,7 @@ def _choose(layout: Layout, columns: Any, extra: tuple[str, ...]) -> tuple[Choic
     if missing:
         found = ", ".join(repr(n) for n in names)
         hint = " (locations that are not linked in trajectories cannot be analysed)" if "n" in missing else ""
-        raise DataError(f"no column found for {', '.join(map(repr, missing))} among {found}{hint}; {_ASK}")
+        raise DataError(f"no column found for {', '.join(map(repr, missing))} among {found}{hint}; {ASK}")
     return choice, certain
 
 
@@ -274,7 +323,7 @@ def _tracked(layout: Layout, table: pd.DataFrame, untracked: str) -> pd.DataFram
         row = int(np.argmax(broken))
         raise DataError(
             f"line {layout.line_of(int(np.flatnonzero(known)[row]))}: the trajectory index is {n[row]:.10g}, "
-            f"which is not a whole number; {_ASK}. First rows:\n{layout.preview()}"
+            f"which is not a whole number; {ASK}. First rows:\n{layout.preview()}"
         )
     table["n"] = n.astype(np.int64)
     return table
@@ -328,7 +377,7 @@ def _check_five(layout: Layout, table: pd.DataFrame) -> None:
     if not plain:
         raise DataError(
             f"five columns without a header may be n, x, y, z, t or n, x, y, t and another one, in whatever "
-            f"order; {_ASK}. First rows:\n{layout.preview()}"
+            f"order; {ASK}. First rows:\n{layout.preview()}"
         )
 
 
@@ -340,5 +389,5 @@ def _check_order(layout: Layout, table: pd.DataFrame) -> None:
     if any(_increases(table[c].to_numpy(), same) for c in "xy"):
         raise DataError(
             "read as n, x, y, t, time goes back while another column always increases; "
-            f"{_ASK}. First rows:\n{layout.preview()}"
+            f"{ASK}. First rows:\n{layout.preview()}"
         )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from ..errors import DataError, SpecificationError, UnknownAttributeError, suggest
+from .choices import PerFile, resolve_per_file
 from .files import Absent, by_name, find_absent, match
-from .readers import check_reader_options
+from .formats import check_options
 from .sources import Source
 
 __all__ = [
@@ -21,13 +23,16 @@ __all__ = [
     "from_ascii_files",
     "from_dataframe",
     "from_dataframes",
+    "from_files",
     "from_mat_file",
     "from_mat_files",
     "from_rwa_file",
     "from_rwa_files",
+    "read",
     "single",
 ]
 
+EMPTY: Mapping[str, Any] = MappingProxyType({})
 Alias = str | Callable[[str], str] | None
 
 
@@ -52,6 +57,48 @@ class SPTData:
         made = cls()
         made._held = list(sources)
         return made
+
+    def from_files(
+        self,
+        pattern: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        reader: str | None = None,
+        pixel_size: PerFile = None,
+        dt: PerFile = None,
+        localization_precision: PerFile = None,
+        **options: Any,
+    ) -> SPTData:
+        """Take files of any known format, recognised by their content.
+
+        Parameters
+        ----------
+        pattern : str, path, or list of them
+            As for `from_ascii_files`.
+        reader : str, optional
+            Name of the format of all files (`tramway_dask.spt_data.formats.formats` lists them), instead
+            of recognising it.
+        pixel_size, dt, localization_precision : float, mapping or callable, optional
+            Pixel size (µm) and frame interval (s) of the files that do not state theirs, and standard
+            deviation of the positioning error (µm). A mapping gives values by file name, stem or pattern
+            (``{'*_60x.csv': 0.107, '*_100x.csv': 0.065}``); a function gets the path.
+        alias : str or callable, optional
+            As for `from_ascii_files`.
+        **options
+            Further arguments of the readers; each goes to the readers that have it.
+
+        Raises
+        ------
+        DataError
+            If a pattern matches no file. What a file is, and whether its units are known, is looked at
+            when that is needed first: `RWAnalyzer.plan` says it for all files.
+        SpecificationError
+            If an argument is not known, or a mapping names no file.
+        """
+        each = {"pixel_size": pixel_size, "dt": dt, "localization_precision": localization_precision}
+        given = {name: value for name, value in each.items() if value is not None}
+        for name in ("pixel_size", "dt"):  # is there such an argument?
+            check_options(reader, {name: 1} if name in given else {})
+        return self._replace_files(pattern, reader, options, each=given)
 
     def from_ascii_file(self, path: str | os.PathLike[str], **options: Any) -> SPTData:
         """Take one text file; see `from_ascii_files`."""
@@ -114,30 +161,40 @@ class SPTData:
         return self._replace([Source(table=t, alias=a) for t, a in zip(tables, names, strict=True)])
 
     def _replace_files(
-        self, patterns: Any, reader: str, options: dict[str, Any], what: str = "no file matches"
+        self,
+        patterns: Any,
+        reader: str | None,
+        options: dict[str, Any],
+        what: str = "no file matches",
+        each: Mapping[str, PerFile] = EMPTY,
     ) -> SPTData:
         options = dict(options)
         alias: Alias = options.pop("alias", None)
-        check_reader_options(reader, options)
+        check_options(reader, options)
         known = (
             None if self._owner is None or self._owner.env is None else self._owner.elsewhere() is not None
         )
         paths, absent = match(patterns, elsewhere=known, what=what)
-        wanted = Absent(absent, reader, options, alias)
-        self._replace(self._made(wanted, paths))
+        wanted = Absent(absent, reader, options, alias, each)
+        self._replace(self._made(wanted, paths, alone=not absent))
         self._absent = wanted if absent else None
         self._drop_files()
         return self
 
     @staticmethod
-    def _made(of: Absent, paths: Sequence[str]) -> list[Source]:
+    def _made(of: Absent, paths: Sequence[str], *, alone: bool = False) -> list[Source]:
         if isinstance(of.alias, str) and len(paths) > 1:
             raise SpecificationError("alias: one name for several files; give a function of the path")
-        names = [of.alias(path) if callable(of.alias) else of.alias for path in paths]
-        return [
-            Source(path, reader=of.reader, options=of.options, alias=name)
-            for path, name in zip(paths, names, strict=True)
-        ]
+        chosen = {name: resolve_per_file(name, value, paths, alone) for name, value in of.each.items()}
+        made = []
+        for path in paths:
+            own = {name: values[path] for name, values in chosen.items() if path in values}
+            precision = own.pop("localization_precision", None)
+            alias = of.alias(path) if callable(of.alias) else of.alias
+            source = Source(path, reader=of.reader, options={**of.options, **own}, alias=alias)
+            source.localization_precision = precision
+            made.append(source)
+        return made
 
     def _drop_files(self) -> None:
         if len(self._held) > 1:
@@ -167,7 +224,9 @@ class SPTData:
         """See which of the files that are elsewhere have changed."""
         paths = [s.path for s in self._sources if s.elsewhere]
         if paths:
-            self._owner.elsewhere().refresh(paths)
+            place = self._owner.elsewhere()
+            place.refresh(paths)
+            place.load_heads([s.path for s in self._sources if s.elsewhere and s.reader is None])
 
     def _replace(self, sources: Sequence[Source]) -> SPTData:
         self._held, self._absent = [], None
@@ -416,6 +475,47 @@ def single(collection: Iterable[Any]) -> Any:
     if len(items) != 1:
         raise DataError(f"expected a single item, found {len(items)}")
     return items[0]
+
+
+def from_files(pattern: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **options: Any) -> SPTData:
+    """Return the collection of files of any known format; see `SPTData.from_files`."""
+    return SPTData().from_files(pattern, **options)
+
+
+def read(path: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
+    """Read trajectories from a file of any known format, recognised by its content.
+
+    Parameters
+    ----------
+    path : str or path
+    **options
+        Those of `SPTData.from_files`: ``pixel_size`` (µm), ``dt`` (s), ``reader``, ``columns``…
+
+    Returns
+    -------
+    DataFrame
+        Columns ``n, x, y[, z], t``; µm and s; sorted by (``n``, ``t``). Its ``attrs`` tell the format,
+        and the units with their origin.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or what it holds is not clear; the message says which argument decides.
+
+    Warns
+    -----
+    UnitsWarning
+        If steps are so small or large that lengths may be in another unit.
+
+    Examples
+    --------
+    >>> read("cell1.trxyt")  # doctest: +SKIP
+    >>> read("mosaic.csv", pixel_size=0.107, dt=0.02)  # doctest: +SKIP
+    """
+    source = single(SPTData().from_files(path, **options))
+    table = source.dataframe
+    table.attrs.update(format=source.recognition.title, units=source.units)
+    return table
 
 
 def from_ascii_file(path: str | os.PathLike[str], **options: Any) -> SPTData:

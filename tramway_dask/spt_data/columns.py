@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..errors import DataError, SpecificationError, suggest
 
-__all__ = ["ROLES", "Choice", "choose_columns", "split_columns"]
+__all__ = ["ROLES", "Choice", "choose_columns", "parse_name", "role_of", "split_columns"]
 
 ROLES = ("n", "x", "y", "z", "t", "frame")
 
@@ -24,9 +24,23 @@ _SYNONYMS = {
 _ROLE_OF = {name: role for role, names in _SYNONYMS.items() for name in names.split()}
 
 # factors to µm and s; None: cannot be told without being given pixel_size
-_LENGTHS = {"um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "nm": 1e-3, "mm": 1e3}
-_PIXELS = {"px", "pixel", "pixels"}
-_TIMES = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "min": 60.0}
+_LENGTHS = {"µm": 1.0, "nm": 1e-3, "mm": 1e3, "m": 1e6}
+_PIXELS = {"px"}
+_TIMES = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "min": 60.0, "h": 3600.0}
+# how else units are written, also where the encoding has lost the µ
+_SPELLINGS = {
+    "µm": "um μm micron microns micrometer micrometers micrometre micrometres ?m \ufffdm âµm",
+    "nm": "nanometer nanometers nanometre nanometres",
+    "m": "meter meters metre metres",
+    "px": "pixel pixels pix",
+    "s": "sec secs second seconds",
+    "ms": "msec millisecond milliseconds",
+    "µs": "us μs usec microsecond microseconds ?s",
+    "min": "minute minutes",
+    "h": "hour hours hr",
+    "frames": "frame",
+}
+_UNIT_OF = {spelling: unit for unit, spellings in _SPELLINGS.items() for spelling in spellings.split()}
 
 
 @dataclass
@@ -95,7 +109,7 @@ def choose_columns(
     DataError
         If a name is not found, or two columns can play the same role.
     """
-    parsed = [_parse(name) for name in names]
+    parsed = [parse_name(name) for name in names]
     choice = Choice()
     for role, wanted in (mapping or {}).items():
         at = _find(wanted, names)
@@ -112,7 +126,9 @@ def choose_columns(
     ids = [i for i, (key, _) in enumerate(parsed) if key == "id"]
     if "n" not in choice.position and len(ids) == 1:
         choice.position["n"], choice.weak_id = ids[0], True
-    stated = {role: (units[at] if units else "") or parsed[at][1] for role, at in choice.position.items()}
+    stated = {
+        role: _unit((units[at] if units else "") or parsed[at][1]) for role, at in choice.position.items()
+    }
     choice.unit = {role: unit for role, unit in stated.items() if unit}
     if choice.unit.get("t", "").startswith("frame"):
         choice.position.setdefault("frame", choice.position["t"])
@@ -162,7 +178,27 @@ def time_factor(unit: str | None) -> float:
     return _TIMES.get(unit or "", 1.0)
 
 
-def _parse(name: str) -> tuple[str, str]:
+def knows_length(unit: str) -> bool:
+    """Tell whether a unit is one of lengths."""
+    return unit in _LENGTHS or unit in _PIXELS
+
+
+def knows_time(unit: str) -> bool:
+    """Tell whether a unit is one of times."""
+    return unit in _TIMES or unit == "frames"
+
+
+def role_of(name: str) -> str | None:
+    """Return what a column of that name usually is."""
+    return _ROLE_OF.get(parse_name(name)[0])
+
+
+def _unit(text: str) -> str:
+    return _UNIT_OF.get(text, text)
+
+
+def parse_name(name: str) -> tuple[str, str]:
+    """Return the name of a column in lower case with underscores, and the unit that it states."""
     key = name.strip().strip('"').lower()
     unit = ""
     stated = re.search(r"[\[(]\s*([^\])]*?)\s*[\])]\s*$", key)
@@ -170,9 +206,9 @@ def _parse(name: str) -> tuple[str, str]:
         unit, key = stated[1], key[: stated.start()]
     key = re.sub(r"[\s.\-]+", "_", key.strip().strip("#").strip())
     tail = re.fullmatch(r"([xyz]|t|time)_?(um|µm|μm|nm|px|pixels?|ms|s|sec)", key)
-    if tail and not unit and (tail[1] in ("t", "time")) == (tail[2] in _TIMES):
+    if tail and not unit and (tail[1] in ("t", "time")) == (_unit(tail[2]) in _TIMES):
         key, unit = tail[1], tail[2]
-    return key, unit
+    return key, _unit(unit)
 
 
 def _find(wanted: str | int, names: Sequence[str]) -> int:

@@ -47,6 +47,12 @@ class Place(Protocol):
     def open(self, path: str) -> IO[bytes]:
         """Return the content of a small file."""
 
+    def load_heads(self, paths: Sequence[str]) -> None:
+        """Read the first 64 kB of files, all at once."""
+
+    def head(self, path: str) -> bytes:
+        """Return the first 64 kB of a file and, if there is more, one byte more."""
+
     def fetched(self, path: str) -> AbstractContextManager[str]:
         """Return the path of a copy here, which is deleted at the end of the block."""
 
@@ -78,9 +84,10 @@ class Absent:
     """Patterns that match nothing here (absolute: as given), with what the sources shall be made of."""
 
     patterns: Mapping[str, str]
-    reader: str
+    reader: str | None
     options: dict[str, Any]
     alias: Any
+    each: Mapping[str, Any]
 
     def complain(self) -> DataError:
         """Return the error if there is no other place to look at."""

@@ -11,17 +11,33 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import inspect
-from collections.abc import Callable, Mapping
+import stat
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..component import positive
 from ..errors import DataError, SpecificationError, suggest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Head", "Recognition", "find_reader", "formats", "look", "reader", "recognize"]
+__all__ = [
+    "Head",
+    "Recognition",
+    "check_options",
+    "find_reader",
+    "formats",
+    "look",
+    "options_of",
+    "reader",
+    "recognize",
+    "recognize_as",
+]
+
+# lengths that no pixel size changes, if the file states them
+PHYSICAL = ("nm", "µm", "mm", "m")
 
 _SAMPLE = 1 << 16
 
@@ -45,6 +61,11 @@ class Head:
     data: bytes
     complete: bool
 
+    @classmethod
+    def of(cls, path: Path, data: bytes) -> Head:
+        """Return the head that the first bytes of a file make: 64 kB and, if there is more, one more."""
+        return cls(path, data[:_SAMPLE], len(data) <= _SAMPLE)
+
     @property
     def suffix(self) -> str:
         """Last extension of the file's name, in lower case, with its dot."""
@@ -65,13 +86,18 @@ class Recognition:
         Units of the file: ``'µm'``, ``'nm'``, ``'px'``; ``'s'``, ``'ms'``, ``'frames'``; empty if the
         file has no such column.
     stated : bool
-        Whether the file says its units itself; else they are assumed.
+        Whether the file states the unit of lengths itself; else it is assumed.
+    timed : bool
+        Whether the file states the unit of times.
     columns : mapping
         Which column of the file is what, where it has names.
     linked : bool
         False for localizations that are not linked in trajectories.
     options : mapping
         Arguments of the reader that the look at the file has decided.
+    needs : mapping
+        Arguments that the user must give because the file does not tell, and for each the reason, with
+        what to give: ``{'pixel_size': 'lengths are in pixels; ...'}``.
     notes : tuple of str
         What else a user should know.
     """
@@ -81,29 +107,73 @@ class Recognition:
     length: str = ""
     time: str = ""
     stated: bool = False
+    timed: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
     linked: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def units(self) -> str:
-        """Return the units in words, with their origin."""
-        words = [word for word in (self.length, self.time) if word]
-        return f"{', '.join(words)} ({'stated in the file' if self.stated else 'assumed'})"
+    @property
+    def scaled(self) -> bool:
+        """Whether the file states its lengths in a unit that needs no pixel size."""
+        return self.stated and self.length in PHYSICAL
+
+    def units(self, pixel_size: float | None = None, dt: float | None = None) -> str:
+        """Return the units in words, with their origin.
+
+        Parameters
+        ----------
+        pixel_size : float, optional
+            As given by the user, in µm.
+        dt : float, optional
+            As given by the user, in s.
+        """
+        origin = "stated in the file" if self.stated else "assumed"
+        if pixel_size is not None and not self.scaled:
+            length = f"lengths in px of {pixel_size:g} µm (given)"
+        else:
+            length = f"lengths in {self.length} ({origin})" if self.length else "lengths in an unknown unit"
+        if self.time not in ("", "frames"):
+            return f"{length}, times in {self.time} ({'stated in the file' if self.timed else 'assumed'})"
+        counted = "frames" if self.time else "consecutive frames"
+        return (
+            f"{length}, times in {counted} of {'an unknown interval' if dt is None else f'{dt:g} s (given)'}"
+        )
+
+    def check(self, path: str, given: Collection[str]) -> None:
+        """Complain of what the user must say and did not.
+
+        Parameters
+        ----------
+        path : str
+            The file, for the message.
+        given : collection of str
+            Names of the arguments that the user gave.
+
+        Raises
+        ------
+        DataError
+            If an argument of `needs` is missing.
+        """
+        lacking = [text for name, text in self.needs.items() if name not in given]
+        if lacking:
+            raise DataError(f"{path}: recognised as {self.title}; " + "; ".join(lacking))
 
 
 @dataclass(frozen=True)
 class _Format:
     name: str
     read: str | Callable[..., pd.DataFrame]
-    recognize: str | Callable[[Head], Recognition | None] | None
+    recognize: str | Callable[..., Recognition | None] | None
+    asked: bool = True
 
 
 _formats: dict[str, _Format] = {}
 
 
 def reader(
-    name: str, *, recognize: str | Callable[[Head], Recognition | None] | None = None
+    name: str, *, recognize: str | Callable[..., Recognition | None] | None = None
 ) -> Callable[[Callable[..., pd.DataFrame]], Callable[..., pd.DataFrame]]:
     """Return a decorator that makes a function the reader of a format.
 
@@ -113,7 +183,8 @@ def reader(
         Name of the format.
     recognize : callable, optional
         ``recognize(head)`` gets a `Head` and returns a `Recognition`, or None if the file is of
-        another format. Without it the format is only read when it is asked for by name.
+        another format; ``recognize(head, options)`` gets also what the user has said. Without it
+        the format is only read when it is asked for by name.
 
     Notes
     -----
@@ -130,16 +201,18 @@ def reader(
     return enter
 
 
-def _built_in(name: str, read: str, recognize: str | None = None) -> None:
-    _formats[name] = _Format(
-        name, f"tramway_dask.spt_data.{read}", recognize and f"tramway_dask.spt_data.{recognize}"
-    )
+def _built_in(name: str, read: str, recognize: str | None = None, *, asked: bool = True) -> None:
+    within = "tramway_dask.spt_data."
+    _formats[name] = _Format(name, within + read, recognize and within + recognize, asked)
 
 
 # in the order in which they are asked: what has a signature first, text last
 _built_in("rwa", "rwa:read_rwa")
 _built_in("mat", "mat:read_mat")
-_built_in("ascii", "ascii:read_ascii")
+_built_in("mtrackj", "mtrackj:read_mtrackj", "mtrackj:recognize_mtrackj")
+_built_in("text", "text:read_text", "textformats:recognize_text")
+# for those who know that it is text, and what its columns are; never found by itself
+_built_in("ascii", "ascii:read_ascii", "text:recognize_ascii", asked=False)
 
 
 def _resolve(function: str | Callable[..., Any]) -> Callable[..., Any]:
@@ -168,16 +241,49 @@ def find_reader(name: str) -> Callable[..., pd.DataFrame]:
     SpecificationError
         If the name is unknown.
     """
+    return _resolve(_find(name).read)
+
+
+def _find(name: str) -> _Format:
     if name not in _formats:
         _load_entry_points()
     if name not in _formats:
         raise SpecificationError(f"unknown format {name!r}; {suggest(name, _formats)}")
-    return _resolve(_formats[name].read)
+    return _formats[name]
 
 
 def options_of(name: str) -> list[str]:
     """Return the names of the options of a format's reader."""
     return [n for n in inspect.signature(find_reader(name)).parameters if n != "path"]
+
+
+def check_options(name: str | None, options: Mapping[str, Any]) -> None:
+    """Complain of arguments that a reader does not have, before any file is read.
+
+    Parameters
+    ----------
+    name : str or None
+        Name of the format; None: any of them may be meant.
+    options : mapping
+
+    Raises
+    ------
+    SpecificationError
+        If an argument is unknown, or `pixel_size` or `dt` is not a number above 0.
+    """
+    known: set[str] = set()
+    for form in ("text", *formats()) if name is None else (name,):
+        if name is None and known.issuperset(options):  # the others need not be imported
+            break
+        known.update(options_of(form))
+    for option in options:
+        if option not in known:
+            raise SpecificationError(
+                f"unknown argument {option!r} of the reader; {suggest(option, {*known, 'alias'})}"
+            )
+    for option in ("pixel_size", "dt"):
+        if options.get(option) is not None:
+            positive(option, options[option])
 
 
 def look(path: str | Path) -> Head:
@@ -190,28 +296,68 @@ def look(path: str | Path) -> Head:
     """
     path = Path(path)
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise DataError(f"{path}: expected a file of trajectories, this is {what}")
         with open(path, "rb") as file:
-            data = file.read(_SAMPLE)
-            return Head(path, data, not file.read(1))
+            return Head.of(path, file.read(_SAMPLE + 1))
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        raise DataError(f"{path}: the file cannot be read: {error.strerror or error}") from error
 
 
-def recognize(path: str | Path) -> Recognition:
+def _ask(known: _Format, head: Head, options: Mapping[str, Any] | None) -> Recognition | None:
+    if known.recognize is None:
+        return None
+    function = _resolve(known.recognize)
+    if len(inspect.signature(function).parameters) == 1:
+        return function(head)
+    return function(head, dict(options or {}))
+
+
+def recognize(file: str | Path | Head, options: Mapping[str, Any] | None = None) -> Recognition:
     """Look at the content of a file and say what format it has.
+
+    Parameters
+    ----------
+    file : path or Head
+    options : mapping, optional
+        Arguments that the user gave for the reader.
 
     Raises
     ------
     DataError
         If the file cannot be read, or no format claims it.
     """
-    head = look(path)
+    head = file if isinstance(file, Head) else look(file)
+    if not head.data:
+        raise DataError(f"{head.path}: the file is empty")
     _load_entry_points()
-    for known in _formats.values():
-        found = _resolve(known.recognize)(head) if known.recognize else None
+    for known in sorted(_formats.values(), key=lambda f: f.name == "text"):  # so, text after plug-ins
+        found = _ask(known, head, options) if known.asked else None
         if found is not None:
             return found
     raise DataError(
-        f"{path}: not a format that is known here ({', '.join(_formats)}); "
+        f"{head.path}: not a format that is known here ({', '.join(_formats)}); "
         "export it as text with columns n, x, y, t, or read it yourself and use from_dataframe"
     )
+
+
+def recognize_as(name: str, file: str | Path | Head, options: Mapping[str, Any] | None = None) -> Recognition:
+    """Say what a file looks like to one format, that the user has named.
+
+    Where the format has nothing to say, µm and s are assumed, as everywhere in this package.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    SpecificationError
+        If there is no such format.
+    """
+    known = _find(name)
+    head = file if isinstance(file, Head) else look(file)
+    found = _ask(known, head, options)
+    return found if found is not None else Recognition(name, name, "µm", "s")

@@ -23,8 +23,8 @@ from . import filters
 from .analyses import Analyses, Artefact, Label
 from .blocks import block_size
 from .files import FileDigest, Place
-from .readers import reader_of
-from .tables import check_trajectories, is_translocations, space_columns, translocations
+from .formats import Head, Recognition, find_reader, options_of, recognize, recognize_as
+from .tables import check_steps, check_trajectories, is_translocations, space_columns, translocations
 
 if TYPE_CHECKING:
     from ..roi.regions import Regions
@@ -43,10 +43,11 @@ class Source:
         The file. Expanded, not resolved.
     table : DataFrame, optional
         Trajectories or translocations, if there is no file.
-    reader : {'ascii', 'mat', 'rwa'}
-        How the file is read.
+    reader : str, optional
+        Name of the format; default: as the content of the file says.
     options : dict, optional
-        Arguments of the reader.
+        Arguments of the reader. Where the format is recognised, each goes to the readers that have it, and a
+        pixel size to files that do not state their unit of length.
     alias : str, optional
         Short name.
 
@@ -65,7 +66,7 @@ class Source:
         path: str | None = None,
         table: pd.DataFrame | None = None,
         *,
-        reader: str = "ascii",
+        reader: str | None = "ascii",
         options: dict[str, Any] | None = None,
         alias: str | None = None,
     ) -> None:
@@ -79,6 +80,7 @@ class Source:
         self._table = table
         self._checked = False
         self._content: str | None = None
+        self._recognition: Recognition | None = None
         self._translocations: pd.DataFrame | None = None
         self._frame_interval: float | None = None
         self._localization_precision: float | None = None
@@ -164,22 +166,79 @@ class Source:
             if not is_translocations(table):
                 table = check_trajectories(table, self.name)
         else:
-            options = dict(self.options)
-            if self._frame_interval is not None and self.reader != "rwa":  # in s already
-                options.setdefault("dt", self._frame_interval)
-            place = self.place
+            self.check_readable()
+            place, read = self.place, find_reader(self.format)
             with contextlib.nullcontext(self.path) if place is None else place.fetched(self.path) as path:
-                table = reader_of(self.reader)(path, **options)
+                table = read(path, **self.reading_options())
+            if self.reader is None:
+                check_steps(table, self.path, self.units)
         if self._reset_origin is not None:
             table = filters.reset_origin(table, self._reset_origin or None)
         return table
 
+    @property
+    def recognition(self) -> Recognition:
+        """What the file was recognised as, by its first 64 kB.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read, or its format is unknown.
+        """
+        if self.path is None:
+            return Recognition("table", "table in memory", "µm", "s")
+        if self._recognition is None:
+            file: str | Head = self.path
+            if self.place is not None:
+                file = Head.of(Path(self.path), self.place.head(self.path))
+            given = self._given()
+            if self.reader is None:
+                self._recognition = recognize(file, given)
+            else:
+                self._recognition = recognize_as(self.reader, file, given)
+        return self._recognition
+
+    @property
+    def format(self) -> str:
+        """Name of the format: as given, else as recognised."""
+        return self.recognition.format if self.reader is None else self.reader
+
+    @property
+    def units(self) -> str:
+        """Units of the file in words: stated in it, given or assumed."""
+        given = self._given()
+        return self.recognition.units(given.get("pixel_size"), given.get("dt"))
+
+    def check_readable(self) -> None:
+        """Complain of what the user must say and did not, before the file is read.
+
+        Raises
+        ------
+        DataError
+            If the format is to be recognised and is unknown, or leaves something open.
+        """
+        if self.path is not None and self.reader is None:
+            self.recognition.check(self.path, self._given())
+
+    def _given(self) -> dict[str, Any]:
+        """Return the arguments that the user gave, the frame interval included."""
+        given = {name: value for name, value in self.options.items() if value is not None}
+        if self._frame_interval is not None:
+            given.setdefault("dt", self._frame_interval)
+        return given
+
     def reading_options(self) -> dict[str, Any]:
-        """Return the arguments of the reader."""
-        options = dict(self.options)
-        if self._frame_interval is not None and self.reader != "rwa":  # in s already
-            options.setdefault("dt", self._frame_interval)
-        return options
+        """Return the arguments that the reader gets."""
+        known = options_of(self.format)
+        if self.reader is not None:
+            options = dict(self.options)
+            if self._frame_interval is not None and "dt" in known:
+                options.setdefault("dt", self._frame_interval)
+            return options
+        options = {**self.recognition.options, **self._given()}
+        if self.recognition.scaled:
+            options.pop("pixel_size", None)
+        return {name: value for name, value in options.items() if name in known}
 
     def hold(self, table: pd.DataFrame) -> None:
         """Keep a table that was read elsewhere."""
@@ -229,6 +288,7 @@ class Source:
         self._forget()
 
     def _forget(self) -> None:
+        self._recognition = None
         if self.path is not None:
             self._table = None
             self._checked = False
@@ -341,7 +401,7 @@ class Source:
         A file counts by its bytes and the reader's options, not by its path or date.
         """
         reading = {
-            "reader": self.reader,
+            "reader": self.format,
             "options": self.options,
             "dt": self._frame_interval,
             "reset_origin": self._reset_origin,

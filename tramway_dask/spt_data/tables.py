@@ -8,13 +8,16 @@ trajectory has no row of its own. Both kinds may hold further columns.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError, suggest
+from ..errors import DataError, UnitsWarning, suggest
 
 __all__ = [
     "SPACE",
+    "check_steps",
     "check_trajectories",
     "delta_columns",
     "is_translocations",
@@ -24,6 +27,9 @@ __all__ = [
 ]
 
 SPACE = ("x", "y", "z")
+
+# µm; what is outside is most often nm or pixels that were taken for µm
+PLAUSIBLE_STEPS = (1e-3, 5.0)
 
 
 def space_columns(df: pd.DataFrame) -> list[str]:
@@ -275,6 +281,37 @@ def unique_times(df: pd.DataFrame, where: str, *, keep_first: bool = False, hint
         f"{where}: trajectory n = {n[row]} has more than one location at t = {t[row]:.10g} "
         f"({again.sum()} such rows in all); a trajectory can be at one place at a time{hint}"
     )
+
+
+def check_steps(df: pd.DataFrame, where: str, units: str) -> None:
+    """Warn if molecules move so little or so much between frames that the unit is likely to be another one.
+
+    Parameters
+    ----------
+    df : DataFrame
+        Trajectories sorted by (``n``, ``t``), or translocations.
+    where, units : str
+        File and what its units were taken for, for the message.
+
+    Warns
+    -----
+    UnitsWarning
+        If the median step is not 0, and below 1 nm or above 5 µm.
+    """
+    space = space_columns(df)
+    if is_translocations(df):
+        squared = sum(df[f"d{c}"].to_numpy() ** 2 for c in space)
+    else:
+        same = df["n"].to_numpy()[1:] == df["n"].to_numpy()[:-1]
+        squared = sum(np.diff(df[c].to_numpy())[same] ** 2 for c in space)
+    step = float(np.sqrt(np.median(squared))) if np.size(squared) else 0.0
+    if step and not PLAUSIBLE_STEPS[0] <= step <= PLAUSIBLE_STEPS[1]:
+        warnings.warn(
+            f"{where}: the median step is {step:.3g} µm; {units}: is that right? "
+            "pixel_size= says how many µm the file's unit is",
+            UnitsWarning,
+            stacklevel=2,
+        )
 
 
 def whole(values: np.ndarray, where: str) -> np.ndarray:

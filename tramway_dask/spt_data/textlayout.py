@@ -6,17 +6,16 @@ import codecs
 import csv
 import math
 import re
-import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import DataError, SpecificationError
+from .formats import Head, look
 
-__all__ = ["NOT_A_NUMBER", "Layout", "find_layout"]
+__all__ = ["NOT_A_NUMBER", "Layout", "find_layout", "sample_lines", "split_line"]
 
 NOT_A_NUMBER = ["", "nan", "NaN", "NAN", "-nan", "NA", "N/A", "null", "NULL", "None", "none"]
-_SAMPLE = 1 << 16
 
 
 @dataclass
@@ -38,6 +37,8 @@ class Layout:
         Number of columns.
     first_line : int
         Number of the first line of data, from 1.
+    sample : sequence of str
+        The first lines of data, that is, those of them that were looked at.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class Layout:
     units: list[str] | None
     width: int
     first_line: int
+    sample: Sequence[str] = field(default=(), repr=False)
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Yield the number (from 1) and text of the lines of data that are not empty."""
@@ -66,12 +68,8 @@ class Layout:
 
     def preview(self, count: int = 3) -> str:
         """Return the first lines of data, for messages."""
-        shown = []
-        for _, line in self.lines():
-            shown.append(f"  {line[:100]}")
-            if len(shown) == count:
-                break
-        return "\n".join(shown)
+        shown = [line for line in self.sample if line.strip()][:count]
+        return "\n".join(f"  {line[:100]}" for line in shown)
 
     def diagnose(self, columns: Mapping[str, int]) -> None:
         """Raise `DataError` for the first line that is not what it should be.
@@ -103,7 +101,7 @@ class Layout:
                     )
 
 
-def find_layout(path: Path, *, header: bool | None, sep: str | None, decimal: str) -> Layout:
+def find_layout(file: Path | Head, *, header: bool | None, sep: str | None, decimal: str) -> Layout:
     """Look at the first lines of a text file.
 
     Raises
@@ -115,10 +113,9 @@ def find_layout(path: Path, *, header: bool | None, sep: str | None, decimal: st
     """
     if decimal not in (".", ",") or decimal == sep:
         raise SpecificationError(f"decimal: expected '.' or ',' and not the separator, got {decimal!r}")
-    sample, encoding, complete = _sample(path)
-    lines = sample.splitlines()
-    if not complete and len(lines) > 1:
-        lines.pop()
+    head = file if isinstance(file, Head) else look(file)
+    path = head.path
+    lines, encoding = sample_lines(head)
     start = next((i for i, line in enumerate(lines) if line.strip()), None)
     if start is None:
         raise DataError(f"{path}: the file is empty")
@@ -135,7 +132,7 @@ def find_layout(path: Path, *, header: bool | None, sep: str | None, decimal: st
         if not blanks and len(after) >= 3 and lines[after[2]].startswith(sep * 3):
             units = [u.strip().strip("()").lower() for u in split_line(lines[after[2]], sep, blanks)]
             begin = after[2] + 1
-    if not any(line.strip() for line in lines[begin:]) and complete:
+    if not any(line.strip() for line in lines[begin:]) and head.complete:
         what = f"a header ({', '.join(map(repr, names or []))[:200]}) and no rows of data"
         raise DataError(f"{path}: the file has {what}")
     width = len(split_line(lines[begin], sep, blanks)) if begin < len(lines) else len(names or [])
@@ -143,7 +140,7 @@ def find_layout(path: Path, *, header: bool | None, sep: str | None, decimal: st
         names = _align(path, names, width)
     if header is False:
         names = units = None
-    return Layout(path, encoding, sep, blanks, decimal, names, units, width, begin + 1)
+    return Layout(path, encoding, sep, blanks, decimal, names, units, width, begin + 1, lines[begin:])
 
 
 def split_line(line: str, sep: str, blanks: bool) -> list[str]:
@@ -163,31 +160,32 @@ def _align(path: Path, names: list[str], width: int) -> list[str]:
     )
 
 
-def _sample(path: Path) -> tuple[str, str, bool]:
-    try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise DataError(f"{path}: expected a text file, this is {what}")
-        with open(path, "rb") as file:
-            raw = file.read(_SAMPLE)
-            complete = not file.read(1)
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: the file cannot be read: {error.strerror or error}") from None
+def sample_lines(head: Head) -> tuple[list[str], str]:
+    """Return the complete lines at the beginning of a text file, and its encoding.
+
+    Raises
+    ------
+    DataError
+        If the file is no text, or XML.
+    """
+    raw = head.data
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         encoding = "utf-16"
     elif raw[:3] == b"\xef\xbb\xbf":
         encoding = "utf-8-sig"
     elif b"\0" in raw:
-        raise DataError(f"{path}: expected a text file, this is binary (.mat, .rwa have their own readers)")
+        raise DataError(
+            f"{head.path}: expected a text file, this is binary (.mat, .rwa have their own readers)"
+        )
     else:
         encoding = "utf-8" if _is_utf8(raw) else "latin-1"
     text = raw.decode(encoding, errors="ignore")
     if text.lstrip().startswith("<"):
-        raise DataError(f"{path}: expected a table as text, this looks like XML; export it as csv")
-    return text, encoding, complete
+        raise DataError(f"{head.path}: expected a table as text, this looks like XML; export it as csv")
+    lines = re.split("\r\n|\n|\r", text)  # as files are read; other breaks may stand in a field
+    if not head.complete and len(lines) > 1 or not lines[-1]:
+        lines.pop()
+    return lines, encoding
 
 
 def _is_utf8(sample: bytes) -> bool:

@@ -1,0 +1,389 @@
+"""Text files of trajectories: which program wrote them, and what their columns and units are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from .columns import (
+    Choice,
+    choose_columns,
+    knows_length,
+    knows_time,
+    parse_name,
+    split_columns,
+)
+from .formats import Head, Recognition
+from .headerless import orders, question
+from .sniffing import Sniffed, sniff_layout
+from .tables import SPACE
+
+__all__ = ["TextFile", "recognize_text", "understand"]
+
+OPTIONS = ("columns", "header", "sep", "decimal", "one_trajectory", "extra")
+
+_SIGMA = frozenset(
+    [
+        "uncertainty_xy",
+        "uncertainty",
+        "x_err",
+        "lpx",
+        "xnmerr",
+        "precision",
+        "sigma_x",
+        "sigma_x_um",
+        "sigma_x_nm",
+    ]
+)
+_WHAT_PIXEL = "pixel_size= says how many µm a pixel is"
+_WHAT_UNIT = "pixel_size= says how many µm their unit is (1 if they are in µm, 0.001 if in nm)"
+
+
+@dataclass(frozen=True)
+class _Program:
+    """A program's text file: the names that tell it, and the unit of its lengths (empty: not known)."""
+
+    title: str
+    names: frozenset[str]
+    length: str
+    notes: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _program(title: str, names: str, length: str = "", *notes: str, **options: Any) -> _Program:
+    return _Program(title, frozenset(names.split()), length, notes, options)
+
+
+# the first whose names are all there; where the file states units, those hold
+_PROGRAMS = (
+    _program(
+        "swift csv", "track_id seg_id", "",
+        "'seg.id' numbers the segments of tracks, to be read by columns={'n': 'seg.id'}",
+    ),
+    _program(
+        "TrackMate csv", "track_id position_x quality", "",
+        "spots in no track are left out", untracked="drop",
+    ),
+    _program("Imaris csv", "position_x position_y unit trackid"),
+    _program("MOSAIC csv", "trajectory frame x y npscore", "px"),
+    _program("MOSAIC csv", "trajectory frame x y m0", "px"),
+    _program("saSPT csv", "trajectory frame x y y_err", "px"),
+    _program("Spot-On csv", "trajectory frame t x y", "µm"),
+    _program("saSPT csv, or one like it", "trajectory frame x y", "px"),
+    _program("trackpy table", "particle frame x y", "px"),
+    _program("palmari csv", "frame x y t n", "µm"),
+    _program("FreeTrace csv", "traj_idx frame x y z", "px"),
+    _program("AnDi csv", "traj_idx frame x y", "px"),
+    _program("TRAIT2D csv", "id t x y", "µm"),
+    _program("DiffMAP-GP text", "particle xpos ypos"),
+    _program("MINFLUX csv", "tid tim x y"),
+    _program("MINFLUX csv", "track_id time x y sigma_x_um"),
+    _program("ThunderSTORM csv", "id frame x y uncertainty", "nm"),
+    _program("ThunderSTORM csv", "id frame x y uncertainty_xy", "nm"),
+    _program("Nanoimager csv", "channel frame x y photons", "nm"),
+    _program("Elyra text", "index first_frame position_x position_y", "nm"),
+)  # fmt: skip
+
+
+@dataclass
+class TextFile:
+    """A text file, as it will be read.
+
+    Attributes
+    ----------
+    sniffed : Sniffed
+    choice : Choice
+    recognition : Recognition
+    by_rule : bool
+        The columns have no names and were told by their numbers.
+    """
+
+    sniffed: Sniffed
+    choice: Choice
+    recognition: Recognition
+    by_rule: bool = False
+
+
+def recognize_text(head: Head, options: Mapping[str, Any]) -> Recognition | None:
+    """Recognise a text file of trajectories, or of localizations.
+
+    Raises
+    ------
+    DataError
+        If there is a header and nothing else.
+    """
+    if head.data.lstrip().startswith(b"<localizations"):
+        return Recognition("text", "rapidSTORM text", "nm", "frames", linked=False)
+    known = understand(head, {k: v for k, v in options.items() if k in OPTIONS})
+    return None if known is None else known.recognition
+
+
+def understand(head: Head, options: Mapping[str, Any]) -> TextFile | None:
+    """Find out what the columns of a text file are.
+
+    Parameters
+    ----------
+    head : Head
+    options : mapping
+        Those arguments of `read_text` that the user gave.
+
+    Returns
+    -------
+    TextFile or None
+        None if there is no table of numbers in the file. What stays open is in ``recognition.needs``.
+
+    Raises
+    ------
+    DataError
+        If there is a header and nothing else.
+    """
+    sniffed = sniff_layout(head, **{k: options.get(k) for k in ("header", "sep", "decimal")})
+    if sniffed is None:
+        return None
+    layout = sniffed.layout
+    if sniffed.empty:
+        names = ", ".join(map(repr, layout.names or []))[:200]
+        raise DataError(f"{head.path}: the file has a header ({names}) and no rows of data")
+    columns = options.get("columns")
+    if columns is None and layout.names is None:
+        return _without_names(sniffed, head, bool(options.get("one_trajectory")))
+    return _with_names(sniffed, columns, options)
+
+
+def _with_names(sniffed: Sniffed, columns: Any, options: Mapping[str, Any]) -> TextFile:
+    layout = sniffed.layout
+    mapping = columns if isinstance(columns, Mapping) else None
+    names = list(layout.names or [f"column {i}" for i in range(layout.width)])
+    program = _PROGRAM_OF_NAMES
+    if columns is not None and mapping is None:
+        given = split_columns(columns)
+        if len(given) != layout.width:
+            needs = {
+                "": f"columns= names {len(given)} columns and the file has {layout.width}; name each of them, "
+                f"'-' for those to ignore. First rows:\n{layout.preview()}"
+            }
+            return TextFile(sniffed, Choice(), Recognition("text", "text", needs=needs))
+        names = given
+    elif layout.names is not None:
+        program = _written_by(names)
+    title = program.title
+    if layout.units is not None and title == "TrackMate csv":
+        title = "TrackMate csv (version 7)"
+    chosen = layout.units if mapping is not None or columns is None else None
+    try:
+        choice = choose_columns(names, chosen, mapping, options.get("extra") or ())
+    except DataError as error:
+        return TextFile(sniffed, Choice(), Recognition("text", title, needs={"": str(error)}))
+    if not {"x", "y"} <= choice.position.keys():
+        needs = {"columns": _ask_names(names, layout.preview())}
+        return TextFile(sniffed, choice, Recognition("text", title, needs=needs))
+    needs = {}
+    notes = list(program.notes)
+    _settle_index(sniffed, choice, names, needs, bool(options.get("one_trajectory")))
+    linked = "n" in choice.position or bool(options.get("one_trajectory"))
+    if linked:
+        trusted = columns is not None and (mapping is None or "t" in mapping)
+        _settle_time(sniffed, choice, names, needs, trusted)
+    length = _settle_length(sniffed, choice, names, program, needs)
+    if program.title == "Imaris csv":
+        length = _settle_imaris(sniffed, choice, names, needs)
+    described = {role: names[at] for role, at in choice.position.items() if isinstance(role, str)}
+    sigma = next((name for name in names if parse_name(name)[0] in _SIGMA), None)
+    if sigma is not None:
+        described["sigma"] = sigma
+    if "z" not in choice.position:
+        others = [n for n in names if parse_name(n)[0].split("_")[0] == "z"]
+        if others:
+            notes.append(f"read in two dimensions; z may be {', '.join(others)}: columns={{'z': …}} takes it")
+    if sniffed.skipped:
+        notes.append(f"{sniffed.skipped} lines before the table are skipped")
+    if linked and not {"t", "frame"} & choice.position.keys():
+        notes.append("there is no time: rows of a trajectory are taken as consecutive frames")
+    recognition = Recognition(
+        "text",
+        title,
+        length,
+        _clock(choice),
+        stated="x" in choice.unit,
+        timed="t" in choice.unit or "frame" in choice.position,
+        columns=described,
+        linked=linked,
+        options=dict(program.options),
+        needs=needs,
+        notes=tuple(notes),
+    )
+    return TextFile(sniffed, choice, recognition)
+
+
+# columns that the user has named, and tables of no known program
+_PROGRAM_OF_NAMES = _Program("text", frozenset(), "µm")
+_UNKNOWN = _Program("text with a header", frozenset(), "")
+
+
+def _written_by(names: Sequence[str]) -> _Program:
+    keys = {parse_name(name)[0] for name in names}
+    return next((p for p in _PROGRAMS if p.names <= keys), _UNKNOWN)
+
+
+def _clock(choice: Choice) -> str:
+    if "frame" in choice.position:
+        return "frames"
+    return (choice.unit.get("t") or "s") if "t" in choice.position else ""
+
+
+def _settle_index(
+    sniffed: Sniffed, choice: Choice, names: Sequence[str], needs: dict[str, str], alone: bool
+) -> None:
+    """Decide whether a column called ``id`` numbers trajectories, and ask if there is no index."""
+    if choice.weak_id:
+        ids = sniffed.column(choice.position["n"])
+        clock = choice.position.get("frame", choice.position.get("t"))
+        if alone or len(np.unique(ids)) == len(ids) > 1:
+            del choice.position["n"]
+        elif clock is not None and _per_frame(ids, sniffed.column(clock)):
+            needs["columns"] = (
+                f"{names[choice.position['n']]!r} may number trajectories, or the locations of each frame; if it "
+                f"does the former, give columns={{'n': {names[choice.position['n']]!r}}}. First rows:\n"
+                f"{sniffed.layout.preview()}"
+            )
+    if "n" not in choice.position and not alone:
+        listed = ", ".join(repr(n) for n in names)
+        needs["one_trajectory"] = (
+            f"no column says which trajectory a location is in, among {listed[:300]}: locations that are not linked "
+            "cannot be analysed, link them first; if a column does, give columns={'n': <its name>}; if the file is "
+            "one trajectory, one_trajectory=True"
+        )
+
+
+def _per_frame(ids: np.ndarray, clock: np.ndarray) -> bool:
+    """Tell whether numbers start again in each frame, as those of localizations may."""
+    if len(np.unique(ids)) == 1 or np.count_nonzero(np.diff(ids)) + 1 == len(np.unique(ids)):
+        return False
+    starts = np.r_[0, np.flatnonzero(np.diff(clock) != 0) + 1]
+    rank = np.arange(len(ids)) - np.repeat(starts, np.diff(np.r_[starts, len(ids)]))
+    return len(starts) > 1 and bool((ids - ids[0] == rank).all())
+
+
+def _settle_time(
+    sniffed: Sniffed, choice: Choice, names: Sequence[str], needs: dict[str, str], trusted: bool
+) -> None:
+    """Tell times from frame numbers, and ask for what is missing."""
+    at = choice.position.get("t")
+    unit = choice.unit.get("t", "")
+    if at is not None and unit and not knows_time(unit):
+        needs[""] = f"times are in {unit!r}, which is not known here (s, ms, µs, min, h): convert the column"
+    if at is not None and not unit and not trusted:
+        values = sniffed.column(at)
+        if (values == np.floor(values)).all():
+            choice.position["frame"] = choice.position.pop("t")
+            needs["dt"] = (
+                f"{names[at]!r} holds whole numbers, which may be frames: dt= is the time between them in s "
+                "(1 if they are in s already, 0.001 if in ms)"
+            )
+    elif "frame" in choice.position:
+        needs["dt"] = f"{names[choice.position['frame']]!r} counts frames: dt= is the frame interval in s"
+    elif at is None:
+        needs["dt"] = "there is no column for time: dt= is the frame interval in s, if no frame is missing"
+
+
+def _settle_length(
+    sniffed: Sniffed, choice: Choice, names: Sequence[str], program: _Program, needs: dict[str, str]
+) -> str:
+    """Return the unit of lengths, and ask for the pixel size if need be."""
+    stated = {c: choice.unit[c] for c in SPACE if choice.unit.get(c)}
+    for c, unit in stated.items():
+        if not knows_length(unit):
+            needs["pixel_size"] = (
+                f"{names[choice.position[c]]!r} is in {unit!r}, which is not known; {_WHAT_UNIT}"
+            )
+            return unit
+    if stated:
+        if "px" in stated.values():
+            needs["pixel_size"] = f"lengths are in pixels; {_WHAT_PIXEL}"
+        return stated.get("x", next(iter(stated.values())))
+    if program.length == "px":
+        needs["pixel_size"] = f"its lengths are in pixels; {_WHAT_PIXEL}"
+    elif program.length == "nm":
+        for c in SPACE:
+            if c in choice.position:
+                choice.unit[c] = "nm"
+    elif not program.length:
+        # those who write times mostly write µm, those who count frames pixels
+        if program is _UNKNOWN and "t" in choice.position:
+            return "µm"
+        needs["pixel_size"] = f"the file does not say the unit of its lengths; {_WHAT_UNIT}"
+    return program.length
+
+
+def _settle_imaris(sniffed: Sniffed, choice: Choice, names: Sequence[str], needs: dict[str, str]) -> str:
+    """Take the unit from the column that states it for each row."""
+    [at] = [i for i, name in enumerate(names) if parse_name(name)[0] == "unit"]
+    units = {parse_name(f"x [{row[at]}]")[1] for row in sniffed.rows if at < len(row)}
+    if len(units) == 1 and knows_length(unit := units.pop()):
+        for c in SPACE:
+            if c in choice.position:
+                choice.unit[c] = unit
+        if unit != "px":
+            needs.pop("pixel_size", None)
+        return unit
+    return ""
+
+
+def _ask_names(names: Sequence[str], preview: str) -> str:
+    listed = ", ".join(map(repr, names))
+    return (
+        f"the columns {listed[:400]} have no names that are known for x and y; say which they are: columns="
+        f"{{'n': …, 'x': …, 'y': …, 't': …}}. First rows:\n{preview}"
+    )
+
+
+def _without_names(sniffed: Sniffed, head: Head, alone: bool) -> TextFile:
+    layout = sniffed.layout
+    values = np.column_stack([sniffed.column(c) for c in range(layout.width)])
+    alone = alone or (layout.width == 3 and head.suffix == ".xyt")
+    readings, certain = orders(values, single=alone)
+    title = "text without header"
+    if not certain:
+        needs = {"columns": question(readings, layout.preview())}
+        return TextFile(sniffed, Choice(), Recognition("text", title, needs=needs), by_rule=True)
+    [reading] = readings
+    choice = choose_columns(["-" if c == "-" else c for c in reading.columns])
+    needs = {}
+    length = "µm"
+    if "frame" in choice.position:
+        length = "px"
+        frames = values[:, choice.position["frame"]]
+        gaps = np.diff(frames)
+        if "n" in choice.position:
+            gaps = gaps[np.diff(values[:, choice.position["n"]]) == 0]
+        common = int(np.gcd.reduce(gaps.astype(np.int64))) if len(gaps) else 1
+        needs["dt"] = f"time is counted in frames (read as {reading}): dt= is the frame interval in s"
+        needs["pixel_size"] = f"the file does not say the unit of its lengths; {_WHAT_UNIT}"
+        if common > 1:
+            named = list(reading.columns)
+            named[choice.position["frame"]] = "t [ms]"
+            needs["columns"] = (
+                f"read as {reading}, but frames would be multiples of {common}; if these are ms, give "
+                f"columns={named}. First rows:\n{layout.preview()}"
+            )
+    order = ", ".join(reading.columns)
+    notes = [f"columns, as their numbers tell: {order}"]
+    if alone:
+        notes.append("one trajectory")
+    if sniffed.skipped:
+        notes.append(f"{sniffed.skipped} lines before the table are skipped")
+    named_columns = {role: f"column {at + 1}" for role, at in choice.position.items()}
+    recognition = Recognition(
+        "text",
+        title,
+        length,
+        _clock(choice),
+        columns=named_columns,
+        needs=needs,
+        notes=tuple(notes),
+    )
+    return TextFile(sniffed, choice, recognition, by_rule=True)
