@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from site_fixtures import image, site  # noqa: F401
+from site_sessions import cluster, mark  # noqa: F401
 
 
 class _NoOracle(MetaPathFinder):

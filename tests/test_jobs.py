@@ -23,6 +23,7 @@ from tramway_dask.environments import GPULab, Maestro, Slurm, SlurmOverSSH, Tars
 from tramway_dask.environments.jobs import JobSettings, directives, scheduler_script, worker_script
 from tramway_dask.environments.runfolder import RunFolder, new_run_id
 from tramway_dask.environments.shell import Completed
+from tramway_dask.environments.slurmtext import PLAIN
 from tramway_dask.environments.submission import Submitter, job_states, parse_job_id
 from tramway_dask.environments.usercode import modules_by_value, user_modules
 from tramway_dask.environments.usermodules import user_files
@@ -117,11 +118,14 @@ def test_lifetime_ends_before_the_job(tmp_path: Path) -> None:
         replace(SETTINGS, folder=str(tmp_path), python="echo L=$DASK_DISTRIBUTED__WORKER__LIFETIME__DURATION")
     )
     environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "1"}
+    environ |= {"SLURM_TIME_FORMAT": "relative", "SQUEUE_STATES": "PENDING"}  # of a person's profile
     for answer, low, high in (
         ("$(date -d '+1 hour' +%FT%T)", 3470, 3481),
         ("$(date -d '+100 seconds' +%FT%T)", 75, 81),
     ):
-        fake.write_text(f'#!/bin/bash\necho "{answer}"\n')
+        fake.write_text(
+            f'#!/bin/bash\n[ "$SLURM_TIME_FORMAT$SQUEUE_STATES" = standard ] && echo "{answer}"\n'
+        )
         fake.chmod(0o755)
         done = subprocess.run(
             ["bash", "-s"], input=script, env=environ, capture_output=True, text=True, check=True
@@ -193,6 +197,23 @@ def test_options_of_sbatch_replace_ours(name: str, value: Any, gone: str, line: 
     lines = worker_script(replace(plain, options={name: value})).splitlines()
     assert line in lines
     assert gone not in lines
+
+
+def test_first_import_outside_the_main_thread() -> None:
+    program = """
+import signal, threading
+from tramway_dask.environments.jobs import JobSettings, worker_script
+settings = JobSettings("name", "/folder", "python3")
+before, install = signal.getsignal(signal.SIGINT), signal.signal
+made = []
+thread = threading.Thread(target=lambda: made.append(worker_script(settings)))
+thread.start()
+thread.join()
+made.append(worker_script(settings))
+assert made[0] == made[1] and "dask_worker" in made[0], made
+assert signal.getsignal(signal.SIGINT) is before and signal.signal is install
+"""
+    subprocess.run([sys.executable, "-W", "error::ResourceWarning", "-c", program], check=True)
 
 
 def test_scheduler_script() -> None:
@@ -368,7 +389,9 @@ def test_one_command_for_all_workers() -> None:
     shell = Shell(Completed("banner\n77\n", "", 0))
     assert submit(shell, 100) == [f"77_{k}" for k in range(100)]
     ((command, script),) = shell.asked
-    assert command == "umask 077 && sbatch --parsable --array=0-99"
+    names = " ".join(f"w-{k}" for k in range(100))
+    noted = f"umask 077 && echo 'tramway-1-0 {names}' >> /scratch/me/runs/1/jobs.txt"
+    assert command == f"{PLAIN}{noted} && sbatch --parsable --array=0-99"
     assert script is not None
     assert "w-99" in checked(script)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,10 @@ from cases import CENTERS, SIGMA, analyzer, same_maps, write_fields
 
 import tramway_dask as td
 from tramway_dask import environments
+from tramway_dask.environments import installed
+from tramway_dask.environments.client_versions import check_client
 
+ROOT = Path(td.__file__).resolve().parents[1]
 CLUSTER = pytest.mark.xdist_group("cluster")
 pytestmark = CLUSTER
 
@@ -132,6 +136,54 @@ def test_user_stages_on_workers(tmp_path: Path, fields: list[str], four: Any) ->
         assert run(a).skipped == 9
 
 
+def test_submit_holds_the_results_folder(tmp_path: Path, fields: list[str], one: Any) -> None:
+    a = smooth(tmp_path, fields, one)
+    futures = a.submit()
+    with pytest.raises(td.errors.StoreError, match="writing to"):
+        a.submit(overwrite=True)
+    one.client.cancel(list(futures.values()))
+    deadline = time.monotonic() + 60
+    while (tmp_path / ".lock").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert run(a).ok
+
+
+def test_client_that_does_not_fit(tmp_path: Path, fields: list[str], monkeypatch: Any) -> None:
+    from distributed import Client
+
+    def told(client: Client, change: dict[str, Any]) -> str:
+        real = installed.installed_versions
+        with monkeypatch.context() as patch:
+            patch.setattr(installed, "installed_versions", lambda: {**real(), **change})
+            with pytest.raises(td.errors.ClusterError) as error:
+                run(smooth(tmp_path, fields, client))
+            return str(error.value)
+
+    # a cluster without this package: its Python sees no other folder than that of its libraries
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import sys\nsys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f)]\n"
+        f"sys.path[:] = [p for p in sys.path if p != {str(ROOT)!r}]\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(hidden)}
+    words = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
+    file = tmp_path / "scheduler.json"
+    scheduler = subprocess.Popen([*words, "--scheduler-file", str(file)], env=environ, cwd=hidden)
+    try:
+        with Client(scheduler_file=str(file), set_as_default=False) as client:
+            assert "the scheduler of a.env's client cannot import tramway_dask" in told(client, {})
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+    with Client(n_workers=1, processes=False, dashboard_address=None, set_as_default=False) as client:
+        assert re.search("dask is .* there and 1.0 here", told(client, {"dask": "1.0"}))
+        assert "python is" in told(client, {"python": "3.9.1"})
+        assert "other source files" in told(client, {"source": "0" * 64})
+        assert run(smooth(tmp_path, fields, client)).ok
+        assert any(place.startswith("worker ") for place in check_client(client))
+
+
 def test_submitted_and_delayed_units(tmp_path: Path, fields: list[str], expected: Any, four: Any) -> None:
     a = smooth(tmp_path / "submitted", fields, four)
     futures = a.submit()
@@ -139,11 +191,12 @@ def test_submitted_and_delayed_units(tmp_path: Path, fields: list[str], expected
     assert ("cell0", "roi001") in futures
     for future in futures.values():
         assert future.result(timeout=60).ok
-    deadline = time.monotonic() + 20
-    while any(len(a.results.units(f"cell{i}")) < 4 for i in range(3)) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while (a.results.folder / ".lock").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     same_maps(a.maps("m"), expected.maps)
     assert run(a).skipped == 12
+    assert a.submit() == {}
     b = smooth(tmp_path / "delayed", fields)
     graph = b.delayed()
     results = dask.compute(*graph.values(), scheduler="synchronous")

@@ -1,4 +1,4 @@
-"""The ``tramway-dask`` commands about detached runs."""
+"""The ``tramway-dask`` commands about runs on clusters: detached ones, and interactive sessions."""
 
 from __future__ import annotations
 
@@ -38,14 +38,20 @@ JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 @click.command()
 @JSON
+@click.option("--status", "ask", is_flag=True, help="Ask the clusters how the runs are.")
 @_plainly
-def runs(as_json: bool) -> None:
-    """List the detached runs that were started from this computer."""
+def runs(as_json: bool, ask: bool) -> None:
+    """List the runs on clusters that were started from this computer.
+
+    --status asks each cluster how they are.
+    """
     from .environments.records import read_records, runs_folder
 
     records = read_records()
+    states = {record.run_id: _state(record.run_id) for record in records} if ask else {}
     if as_json:
-        click.echo(json.dumps([asdict(record) for record in records], indent=2))
+        rows = [{**asdict(r), **({"state": states[r.run_id]} if ask else {})} for r in records]
+        click.echo(json.dumps(rows, indent=2))
         return
     if not records:
         click.echo(f"no run is known here ({runs_folder()} has no record)")
@@ -53,9 +59,22 @@ def runs(as_json: bool) -> None:
     for record in records:
         fetched = f"fetched {record.fetched}" if record.fetched else "not fetched"
         click.echo(
-            f"{record.run_id}  {record.environment} ({record.host})  started {record.started}, {fetched}"
+            f"{record.run_id}  {record.mode}  {record.environment} ({record.host})  started {record.started}, {fetched}"
         )
-        click.echo(f"    results: {record.results}")
+        if ask:
+            click.echo(f"    {states[record.run_id]}")
+        if record.results:
+            click.echo(f"    results: {record.results}")
+
+
+def _state(run: str) -> str:
+    from .errors import ClusterError
+
+    try:
+        found = _handle(run).status()
+    except ClusterError as error:
+        return f"unknown: {error}"
+    return f"{found.state}, {found.why}" if found.why else str(found.state)
 
 
 @click.command()
@@ -64,7 +83,7 @@ def runs(as_json: bool) -> None:
 @click.option("--wait", is_flag=True, help="Wait until the run is over.")
 @_plainly
 def status(run: str | None, as_json: bool, wait: bool) -> int:
-    """Say how far a detached run is.
+    """Say how far a run is.
 
     RUN is its name, or the beginning or end of it [default: the latest run]. The exit code is 1 if
     something has failed.
@@ -79,7 +98,7 @@ def status(run: str | None, as_json: bool, wait: bool) -> int:
 @RUN
 @_plainly
 def logs(run: str | None) -> None:
-    """Show why units of a detached run have failed, or its jobs.
+    """Show why units of a run have failed, or its jobs.
 
     RUN is its name, or the beginning or end of it [default: the latest run].
     """
@@ -97,7 +116,7 @@ def logs(run: str | None) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace results made with other parameters meanwhile.")
 @_plainly
 def fetch(run: str | None, results: Path | None, overwrite: bool) -> int:
-    """Bring what a detached run has finished into the results folder.
+    """Bring what a run has finished into the results folder.
 
     It may be repeated while the run goes on. RUN is its name, or the beginning or end of it [default: the
     latest run].
@@ -113,7 +132,7 @@ def fetch(run: str | None, results: Path | None, overwrite: bool) -> int:
 @click.argument("run")
 @_plainly
 def cancel(run: str) -> None:
-    """Cancel the jobs of a detached run.
+    """Cancel the jobs of a run, or end an interactive session.
 
     What is done can still be fetched.
     """
@@ -140,7 +159,7 @@ def resume(run: str | None) -> None:
 @click.argument("run")
 @_plainly
 def clean(run: str) -> None:
-    """Delete what a detached run has left on the cluster, and forget it.
+    """Delete what a run has left on the cluster, and forget it.
 
     Results that were not fetched are lost.
     """

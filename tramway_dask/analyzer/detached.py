@@ -7,7 +7,7 @@ import os
 import shlex
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from ..results.store import Store
 from .fetching import collect, fetch_results, forget_fetched
 
 if TYPE_CHECKING:
-    from ..environments.inspection import BatchStatus
+    from ..environments.inspection import BatchStatus, JobLog
     from ..environments.records import RunRecord
     from .rwanalyzer import RWAnalyzer
 
@@ -52,7 +52,7 @@ class RunHandle:
 
     def __init__(self, record: RunRecord, results: Store | None = None) -> None:
         self._record = record
-        self.results = results or Store(record.results)
+        self.results = results or Store(record.results or "results")
 
     @property
     def run_id(self) -> str:
@@ -78,10 +78,14 @@ class RunHandle:
             If the cluster cannot be reached.
         """
         from ..environments.batch import connected
-        from ..environments.inspection import inspect_run
 
         with connected(self._record) as (call, shell):
-            return call(inspect_run(shell, self._record))
+            return self._look(call, shell)
+
+    def _look(self, call: Any, shell: Any) -> BatchStatus:
+        from ..environments.inspection import inspect_run
+
+        return call(inspect_run(shell, self._record))
 
     def wait(self, timeout: float | None = None, *, interval: float = 15.0) -> BatchStatus:
         """Wait until the run is over, through one connection.
@@ -93,14 +97,18 @@ class RunHandle:
         interval : float
             Seconds between two looks.
         """
+        return self._wait(lambda status: status.over, timeout, interval)
+
+    def _wait(
+        self, reached: Callable[[BatchStatus], bool], timeout: float | None, interval: float
+    ) -> BatchStatus:
         from ..environments.batch import connected
-        from ..environments.inspection import inspect_run
 
         ends = None if timeout is None else time.monotonic() + timeout
         with connected(self._record) as (call, shell):
             while True:
-                status: BatchStatus = call(inspect_run(shell, self._record))
-                if status.over:
+                status = self._look(call, shell)
+                if reached(status):
                     return status
                 if ends is not None and time.monotonic() + interval > ends:
                     raise ClusterError(f"not over after {timeout:g} s: {status}")
@@ -153,6 +161,10 @@ class RunHandle:
             status: BatchStatus = call(inspect_run(shell, self._record))
             jobs = call(job_logs(shell, self._record, state=status.state))
             rows = call(_failures(shell, self._record))
+        return self._told(rows, jobs, status)
+
+    @staticmethod
+    def _told(rows: Sequence[dict[str, Any]], jobs: Sequence[JobLog], status: BatchStatus) -> str:
         lines = []
         for row in rows:
             lines += [f"failed: {row['source']} {row['roi']} ({row['stage']}) on {row['host'] or '?'}"]
@@ -220,7 +232,7 @@ class RunHandle:
 
 
 def attach(run_id: str | None = None, results: str | Path | Store | None = None) -> RunHandle:
-    """Return the handle of a detached run that was started from this computer.
+    """Return the handle of a run on a cluster that was started from this computer.
 
     Parameters
     ----------
@@ -237,7 +249,12 @@ def attach(run_id: str | None = None, results: str | Path | Store | None = None)
     from ..environments.records import find_record
 
     store = results if isinstance(results, Store) or results is None else Store(Path(results).expanduser())
-    return RunHandle(find_record(run_id), store)
+    record = find_record(run_id)
+    if record.mode == "interactive":
+        from .sessions import SessionHandle
+
+        return SessionHandle(record, store)
+    return RunHandle(record, store)
 
 
 def run_detached(analyzer: RWAnalyzer, *, overwrite: bool, on_error: str, batch: int | str) -> RunHandle:

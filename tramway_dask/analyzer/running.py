@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import logging
 import platform
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -16,21 +18,22 @@ from typing import TYPE_CHECKING, Any
 from ..environments.usercode import modules_by_value
 from ..environments.usermodules import user_files
 from ..errors import LostClusterError, PipelineError, SpecificationError, StoreError, suggest
-from ..pipeline.execute import Recorder, closing, run_in_process, run_on_cluster, submit_units
-from ..pipeline.graph import Reach
+from ..pipeline.execute import Recorder, closing, run_in_process, run_on_cluster
+from ..pipeline.graph import Batch, Reach
 from ..pipeline.plan import Plan, make_plan
 from ..pipeline.progress import Progress
 from ..pipeline.report import RunReport
 from ..pipeline.stages import Stage
+from ..pipeline.submit import submit_units
 from ..pipeline.work import UnitResult, UnitTask
 from ..results.files import locked
-from ..results.store import FORMAT
+from ..results.store import FORMAT, Store
 
 if TYPE_CHECKING:
     from ..environments.base import Environment
     from .rwanalyzer import RWAnalyzer
 
-__all__ = ["run", "submit"]
+__all__ = ["run", "submit", "take_parts"]
 
 PACKAGES = ("tramway_dask", "dask", "distributed", "numpy", "scipy", "pandas", "pyarrow")
 ON_ERROR = ("record", "raise")
@@ -117,11 +120,19 @@ def _run_block(
                 lost = error
         env.reconnect(lost)
         wanted = {unit.task.key for unit in plan.todo}
-        for source, key, payload in env.parts(wanted):
-            store.write_part(source, key, payload)
-        for source in store.pending():
-            store.merge(source)
+        take_parts(store, env.parts(wanted))
         again = True
+
+
+def take_parts(store: Store, parts: Iterable[tuple[str, str, bytes]]) -> int:
+    """Put copies of results that workers have left into the results folder; return how many."""
+    taken = 0
+    for source, key, payload in parts:
+        store.write_part(source, key, payload)
+        taken += 1
+    for source in store.pending():
+        store.merge(source)
+    return taken
 
 
 def _execute(
@@ -129,12 +140,22 @@ def _execute(
 ) -> None:
     if not plan.todo:
         return
-    env, specification = analyzer.env, analyzer.specification()
+    env = analyzer.env
     if env is None:
-        run_in_process(plan, specification, analyzer.results, recorder)
+        run_in_process(plan, analyzer.specification(), analyzer.results, recorder)
         return
     if not env.is_running:
         place.enter_context(env.connect())
+    env.check()
+    try:
+        _run_there(plan, analyzer, recorder, batch)
+    except KeyboardInterrupt:
+        env.interrupted()
+        raise
+
+
+def _run_there(plan: Plan, analyzer: RWAnalyzer, recorder: Recorder, batch: int | str) -> None:
+    env, specification = analyzer.env, analyzer.specification()
     with _shipping(env, specification, plan.stages):
         run_on_cluster(
             plan,
@@ -145,6 +166,9 @@ def _execute(
             reach=_reach(plan, analyzer),
             batch=batch,
             check=env.check,
+            earlier=env.earlier_batches,
+            announce=functools.partial(_announce, env, plan, analyzer.results),
+            outlives=env.outlives,
         )
 
 
@@ -161,11 +185,23 @@ def _shipping(env: Environment, *travelling: Any) -> Iterator[None]:
         yield
 
 
+def _announce(env: Environment, plan: Plan, store: Store, batches: Sequence[Batch]) -> None:
+    """Tell the environment what is to be done."""
+    if not env.outlives:
+        return
+    tasks = [
+        (batch.key, [[u.task.name, u.task.source, u.task.region, u.task.key] for u in batch.units])
+        for batch in batches
+    ]
+    done = Counter((u.task.name, u.task.source) for u in plan.units if u.status == "done")
+    env.announce(str(store.folder.absolute()), tasks, skipped=[[*place, n] for place, n in done.items()])
+
+
 def _reach(plan: Plan, analyzer: RWAnalyzer) -> Reach:
     """Make sure that the workers have the files, and return how they reach them."""
     env = analyzer.env
     if env.shares_files:
-        return Reach(analyzer.results)
+        return Reach(analyzer.results, parts=env.parts_folder)
     sources = {
         u.source.name: u.source for u in plan.todo if u.source is not None and u.source.path is not None
     }
@@ -196,10 +232,24 @@ def submit(analyzer: RWAnalyzer, *, overwrite: bool) -> dict[tuple[str, str], An
         raise PipelineError("submit() cannot run stages that require mutability; use run()")
     store = analyzer.results
     plan = analyzer.plan(overwrite=overwrite)
-    recorder = Recorder(plan, store, RunReport(store.folder))
-    client = analyzer.env.client
-    with _shipping(analyzer.env, analyzer.specification(), plan.stages):
-        futures = submit_units(plan, analyzer, store, recorder, client, reach=_reach(plan, analyzer))
+    with contextlib.ExitStack() as held:
+        held.enter_context(locked(store.folder))
+        recorder = Recorder(plan, store, RunReport(store.folder))
+        client = analyzer.env.client
+        analyzer.env.check()
+        with _shipping(analyzer.env, analyzer.specification(), plan.stages):
+            reach = _reach(plan, analyzer)
+            # results arrive when this function has returned: the folder is held until the last one
+            futures = submit_units(
+                plan,
+                analyzer,
+                store,
+                recorder,
+                client,
+                reach=reach,
+                announce=functools.partial(_announce, analyzer.env, plan, store),
+                finished=held.pop_all().close,
+            )
     return {unit.place: future for unit, future in futures.items()}
 
 

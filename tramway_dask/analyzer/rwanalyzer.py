@@ -300,7 +300,11 @@ class RWAnalyzer:
             return run(self, overwrite=overwrite, on_error=on_error, progress=progress, batch=batch)
 
     def attach(self, run_id: str | None = None) -> RunHandle:
-        """Return the handle of a detached run, whose results go to the results folder of this analyzer.
+        """Return the handle of a run on a cluster, whose results go to the results folder of this analyzer.
+
+        An interactive session that goes on, although the process that has started it was killed or cut
+        off, is taken up: `env` is then connected to its scheduler and workers, and what they have finished
+        is fetched. `run` does the rest, joining the work that is going on.
 
         Parameters
         ----------
@@ -310,9 +314,14 @@ class RWAnalyzer:
         Raises
         ------
         ClusterError
-            If no such run is known here.
+            If no such run is known here, or its cluster cannot be reached.
         """
-        return attach(run_id, self.results)
+        from .sessions import SessionHandle, take_up
+
+        handle = attach(run_id, self.results)
+        if isinstance(handle, SessionHandle):
+            take_up(self, handle)
+        return handle
 
     def submit(self, *, overwrite: bool = False) -> dict[tuple[str, str], Any]:
         """Submit the pipeline and return at once.

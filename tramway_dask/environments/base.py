@@ -33,6 +33,8 @@ class Environment(Component):
 
     # whether workers see the files of the user's process under the same paths
     shares_files: ClassVar[bool] = True
+    # whether work goes on when the user's process is gone
+    outlives: ClassVar[bool] = False
     # whether workers can import the modules that lie beside the user's script
     shares_modules: ClassVar[bool] = True
 
@@ -90,6 +92,27 @@ class Environment(Component):
         """Iterate over the copies of some results that the workers left: source, key and content."""
         return iter(())
 
+    @property
+    def earlier_batches(self) -> Sequence[Sequence[tuple[str, str]]]:
+        """How units were grouped into tasks before: source and key of each."""
+        return ()
+
+    def announce(self, results: str, batches: Sequence[Any], **about: Any) -> None:
+        """Note what is to be done, where sessions outlive their process.
+
+        Parameters
+        ----------
+        results : str
+            The results folder.
+        batches : sequence of (str, list)
+            Name of each task, and its units: stage, source, region and key.
+        **about
+            What else there is to know.
+        """
+
+    def interrupted(self) -> None:
+        """Do what is to be done when a run was interrupted: nothing, its work is cancelled."""
+
     def check(self) -> None:
         """Raise the reason for which no more workers come, if there is one."""
 
@@ -140,9 +163,16 @@ class Environment(Component):
         before = self.is_running
         try:
             yield self.client
-        finally:
+        except BaseException as error:
             if not before:
-                self.close()
+                self._left_by(error)
+            raise
+        if not before:
+            self.close()
+
+    def _left_by(self, error: BaseException) -> None:
+        """Close what was started for a run that an error has ended."""
+        self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -154,6 +184,14 @@ class GivenClient(Environment):
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._checked: set[str] = set()
+
+    def check(self) -> None:
+        """Refuse a scheduler or workers that cannot import this version of the package."""
+        from .client_versions import check_client
+
+        if self._client.status == "running":
+            self._checked.update(check_client(self._client, self._checked))
 
     @property
     def cluster(self) -> Any:

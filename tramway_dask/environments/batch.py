@@ -7,7 +7,6 @@ import copy
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,14 @@ from ..errors import ClusterError
 from .batch_scripts import array_size, driver_script, workers_script
 from .jobs import JobSettings
 from .overssh import SlurmOverSSH
-from .records import RunRecord, plain
+from .records import RunRecord, make_record
 from .refusals import explain_refusal
-from .runfolder import RunFolder, new_security
+from .runfolder import MARKER, RunFolder, new_security
 from .slurm import Slurm
+from .slurmtext import PLAIN
 from .submission import parse_job_id
 
 __all__ = [
-    "MARKER",
     "cancel_jobs",
     "connected",
     "opened",
@@ -30,9 +29,6 @@ __all__ = [
     "resume_run",
     "submit",
 ]
-
-# a folder without it is never deleted
-MARKER = ".tramway-dask-run"
 
 # of files in the folder of a run
 DRIVER, WORKERS = "driver.job", "workers.job"
@@ -98,7 +94,7 @@ def submit(
         If a job is refused; nothing is left then.
     """
     count, at_once = array_size(env)
-    made = _record(env, run, at_once, record)
+    made = make_record(env, run.run_id, run.path, workers=at_once, **record)
     made.save()
     try:
         told = {**settings, "run_id": run.run_id, "interface": env.interface}
@@ -114,31 +110,10 @@ def submit(
     return made
 
 
-def _record(env: Slurm, run: RunFolder, workers: int, record: Mapping[str, Any]) -> RunRecord:
-    remote = isinstance(env, SlurmOverSSH)
-    parameters = plain({k: v for k, v in ((n, getattr(env, n)) for n in env.parameters()) if v is not None})
-    about: dict[str, Any] = {"kind": "ssh" if remote else "local"}
-    if isinstance(env, SlurmOverSSH):
-        host, username = env.login_node()
-        about |= {"host": host, "username": username, "port": env.port, "options": plain(env.ssh_options)}
-        parameters.pop("ssh_options", None)
-    return RunRecord(
-        run_id=run.run_id,
-        environment=type(env).__name__,
-        folder=run.path,
-        parameters=parameters,
-        workers=workers,
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        **about,
-        **record,
-    )
-
-
 async def _send(run: RunFolder, package: Path, earlier: Path | None, settings: Mapping[str, Any]) -> None:
     shell = run.shell
     folders = f"{run.quoted('results')} {run.quoted('ended')}"
     await shell.run(f"umask 077 && mkdir -p {folders}")
-    await shell.write(run.inside(MARKER), f"{run.run_id}\n".encode(), mode=0o600)
     await shell.upload(package, run.inside("analyzer.pkl"))
     # nobody else may write what the driver unpickles
     await shell.run(f"chmod 600 {run.quoted('analyzer.pkl')}")
@@ -169,7 +144,7 @@ async def _sbatch(run: RunFolder, count: int, at_once: int) -> dict[str, str]:
 
 async def _job(run: RunFolder, what: str, options: str, script: str) -> str:
     # the log is made with the umask of sbatch
-    command = f"umask 077 && sbatch --parsable {options} {run.quoted(script)} </dev/null"
+    command = f"{PLAIN}umask 077 && sbatch --parsable {options} {run.quoted(script)} </dev/null"
     try:
         done = await run.shell.run(command, check=False, timeout=120)
     except ClusterError:
@@ -185,7 +160,7 @@ async def _job(run: RunFolder, what: str, options: str, script: str) -> str:
 
 async def _look_up(run: RunFolder, what: str) -> str:
     name = f"tramway-{run.run_id}-{what}"
-    command = f'squeue --noheader --user="$(id -un)" --name={shlex.quote(name)} --format=%A'
+    command = f'{PLAIN}squeue --noheader --user="$(id -un)" --name={shlex.quote(name)} --format=%A'
     found = (await run.shell.run(command)).stdout.split()
     if not found:
         raise ClusterError(f"sbatch gave no answer and there is no job {name!r}: nothing was submitted")
@@ -277,7 +252,7 @@ async def cancel_jobs(shell: Any, record: RunRecord, *, wait: int = 40) -> None:
     await _scancel(shell, record)
     # without driver nobody works for long, and with it all that is done is in its tables
     done = await shell.run(
-        f'for i in $(seq {wait}); do [ -z "$({left})" ] && break; sleep 1; done; {left}',
+        f'{PLAIN}for i in $(seq {wait}); do [ -z "$({left})" ] && break; sleep 1; done; {left}',
         check=False,
         timeout=wait + 60,
     )
@@ -299,7 +274,7 @@ async def remove_run(shell: Any, record: RunRecord) -> bool:
     """
     folder, run_id = shlex.quote(record.folder), shlex.quote(record.run_id)
     command = (
-        f'if [ -n "$({_queued(record)})" ]; then echo busy; '
+        f'{PLAIN}if [ -n "$({_queued(record)})" ]; then echo busy; '
         f"elif [ ! -d {folder} ] || [ -L {folder} ]; then echo absent; "
         f'elif [ "$(cat {folder}/{MARKER} 2>/dev/null)" != {run_id} ]; then echo foreign; '
         f"else rm -rf -- {folder} && echo removed; fi"

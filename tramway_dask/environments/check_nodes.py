@@ -16,6 +16,7 @@ from .check_container import python_words
 from .check_slurm import job_settings
 from .jobs import scheduler_script
 from .refusals import explain_refusal
+from .slurmtext import PLAIN
 from .slurmwords import explain_log, explain_waiting
 from .submission import parse_job_id
 
@@ -178,7 +179,7 @@ async def _job(visit: Visit) -> str:
 async def _answer_of_job(visit: Visit, number: str) -> dict[str, Any]:
     ends = time.monotonic() + visit.job_seconds
     absent = 0
-    command = f"squeue --noheader --me --name={visit.name} --format='%T|%r'"
+    command = f"{PLAIN}squeue --noheader --me --name={visit.name} --format='%T|%r'"
     while True:
         answer = await _read(visit, "job.json")
         if answer is not None:
@@ -261,7 +262,7 @@ async def end_job(visit: Visit) -> None:
         )
     if visit.submitted:
         # by its name: the answer of sbatch may have been lost
-        find = f"squeue --noheader --me --name={visit.name} --format=%A"
+        find = f"{PLAIN}squeue --noheader --me --name={visit.name} --format=%A"
         await visit.shell.run(
             f"scancel --me --name={visit.name} 2>/dev/null || scancel --user=$USER --name={visit.name}; "
             f'for i in $(seq 20); do [ -z "$({find})" ] && exit 0; sleep 0.7; done; echo "job $({find}) is there" >&2; '

@@ -7,15 +7,15 @@ import secrets
 import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .records import RunRecord
-from .slurmtext import SQUEUE, Job, parse_squeue
+from .slurmtext import DOWN, SQUEUE, Job, parse_squeue
 from .slurmwords import ACTIVE, explain_end, explain_log, explain_waiting
 
-__all__ = ["OVER", "BatchStatus", "JobLog", "inspect_run", "job_logs"]
+__all__ = ["OVER", "BatchStatus", "JobLog", "inspect_run", "job_logs", "lost_nodes", "shown_jobs"]
 
 # states of a run in which nothing more happens
 OVER = ("done", "failed", "stopped", "cancelled", "gone")
@@ -56,6 +56,8 @@ class BatchStatus:
         Connected workers.
     drivers : int
         How many there were: the job of a driver that is lost is taken over by another one.
+    notes : list of str
+        What has happened to its nodes.
     start, end, updated : str
     """
 
@@ -67,6 +69,7 @@ class BatchStatus:
     jobs: list[dict[str, Any]] = field(default_factory=list)
     workers: int = 0
     drivers: int = 0
+    notes: list[str] = field(default_factory=list)
     start: str = ""
     end: str = ""
     updated: str = ""
@@ -95,6 +98,7 @@ class BatchStatus:
             ]
             if len(by_source) > 50:
                 lines.append(f"  … and {len(by_source) - 50} more files")
+        lines += self.notes
         if self.workers:
             lines.append(f"{self.workers} workers are connected")
         lines += [f"job {job['id']} ({job['what']}): {job['told']}" for job in self.jobs]
@@ -143,18 +147,19 @@ async def inspect_run(shell: Any, record: RunRecord, *, now: float | None = None
     folder = shlex.quote(record.folder)
     command = (
         f"if cd {folder} 2>/dev/null; then echo here; fi; echo {mark}; "
-        f"{SQUEUE}; echo {mark}; "
+        f"{SQUEUE}; echo {mark}; {DOWN}; echo {mark}; "
         f"if cd {folder} 2>/dev/null; then cat status.json 2>/dev/null; echo {mark}; cat driver.ended 2>/dev/null; "
         f"echo {mark}; cat gave-up 2>/dev/null; echo {mark}; cat drivers 2>/dev/null; "
         f"echo {mark}; cat $(ls -tr logs/{driver}-*.log 2>/dev/null) </dev/null | tail -c {LOG_SHOWN}; fi"
     )
     text = (await shell.run(command, check=False, timeout=120)).stdout
-    here, queue, told, ended, gave_up, drivers, log = [*text.split(f"{mark}\n"), *6 * [""]][:7]
+    here, queue, down, told, ended, gave_up, drivers, log = [*text.split(f"{mark}\n"), *7 * [""]][:8]
     jobs = [job for job in parse_squeue(queue) if job.name.startswith(f"tramway-{record.run_id}-")]
     return judge(
         record,
         here=bool(here.strip()),
         jobs=jobs,
+        down=down.split(),
         told=told,
         ended=ended.strip(),
         gave_up=gave_up.strip(),
@@ -175,6 +180,7 @@ def judge(
     now: float,
     gave_up: str = "",
     drivers: str = "",
+    down: Sequence[str] = (),
 ) -> BatchStatus:
     """Return how a run is, from what was found.
 
@@ -197,6 +203,8 @@ def judge(
         Why no more jobs come, if the driver's job has said it.
     drivers : str
         How many drivers there were.
+    down : sequence of str
+        Nodes that do not work.
     """
     try:
         said = json.loads(told) if told.strip() else {}
@@ -206,7 +214,7 @@ def judge(
     for name in ("units", "failures", "start", "end", "updated"):
         status.__dict__[name] = said.get(name) or status.__dict__[name]
     active = [job for job in jobs if job.state in ACTIVE]
-    status.jobs = _shown(active, now)
+    status.jobs = shown_jobs(active, now)
     driver = _driver(jobs)
     status.drivers = int(drivers.split()[0]) if drivers.strip() else 0
     state = said.get("state")
@@ -226,6 +234,7 @@ def judge(
                 f"; {len(active)} of its jobs are left in the queue, 'tramway-dask cancel' ends them"
             )
     if not status.over:
+        status.notes = lost_nodes(jobs, down)
         status.workers = int(said.get("workers") or 0)
     return status
 
@@ -293,7 +302,22 @@ def _stopped(
         status.why += f"; 'tramway-dask resume {record.run_id}' does what is missing"
 
 
-def _shown(active: Sequence[Job], now: float) -> list[dict[str, Any]]:
+def lost_nodes(jobs: Sequence[Job], down: Iterable[str]) -> list[str]:
+    """Say which nodes went down under jobs; Slurm forgets its jobs after some minutes.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    down : iterable of str
+        Nodes that do not work.
+    """
+    down = set(down)
+    lost = [job for job in jobs if job.nodes in down or job.state in ("NODE_FAIL", "BOOT_FAIL")]
+    nodes = ", ".join(sorted({job.nodes for job in lost if job.nodes})) or "a node"
+    return [f"{nodes} went down: what ran there is done again elsewhere"] if lost else []
+
+
+def shown_jobs(active: Sequence[Job], now: float) -> list[dict[str, Any]]:
     """Group jobs of the queue that are in the same state for the same reason."""
     groups: dict[tuple[str, str, str], list[Job]] = {}
     for job in active:
@@ -345,7 +369,7 @@ async def job_logs(shell: Any, record: RunRecord, *, state: str) -> list[JobLog]
     for part in text.split(mark)[1:]:
         name, _, content = part.partition("\n")
         end = explain_log(content)
-        if end is not None and end.kind == "cancelled" and state in OVER and "-workers-" in name:
+        if end is not None and end.kind == "cancelled" and state in OVER and "-driver-" not in name:
             continue  # workers are cancelled when the work is done
         # that connections break at the end is no news
         failed = state == "stopped" and "-driver-" in name

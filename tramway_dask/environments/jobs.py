@@ -10,7 +10,8 @@ from __future__ import annotations
 import shlex
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +51,8 @@ export TRAMWAY_WORKER="${{names[${{SLURM_ARRAY_TASK_ID:-0}}]}}"
 """
 # the job's end as Slurm knows it: its time limit may be shorter than what was asked for
 LIFETIME = """\
-ends=$(squeue --noheader --job "$SLURM_JOB_ID" --format %e 2>/dev/null | head -n 1)
+ends=$(unset ${{!SQUEUE_@}}; SLURM_TIME_FORMAT=standard \
+    squeue --noheader --job "$SLURM_JOB_ID" --format %e 2>/dev/null | head -n 1)
 # of nothing, date would make the last midnight
 [ -z "$ends" ] || ends=$(date -d "$ends" +%s 2>/dev/null || true)
 left=$(( ${{ends:-0}} - $(date +%s) ))
@@ -132,15 +134,29 @@ def _skipped(options: Mapping[str, Any]) -> list[str]:
     return [WRITTEN[name] for name, spellings in SPELLINGS.items() if given & set(spellings)]
 
 
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep an import from replacing the handler of Ctrl-C, which fails outside the main thread."""
+    install = signal.signal
+    importing = threading.current_thread()
+
+    def keep(number: Any, handler: Any) -> Any:
+        # other threads go on as ever
+        return (
+            signal.getsignal(number) if threading.current_thread() is importing else install(number, handler)
+        )
+
+    signal.signal = keep  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        signal.signal = install
+
+
 def _slurm_job() -> Any:
     try:
-        # dask-jobqueue 0.9.0 replaces the handler of Ctrl-C when it is imported
-        main = threading.current_thread() is threading.main_thread()
-        handler = signal.getsignal(signal.SIGINT) if main else None
-        from dask_jobqueue.slurm import SLURMJob
-
-        if main:
-            signal.signal(signal.SIGINT, handler)
+        with _own_signals():  # dask-jobqueue 0.9.0 installs a handler when it is imported
+            from dask_jobqueue.slurm import SLURMJob
     except ImportError as error:
         raise MissingDependencyError(
             'Slurm needs dask-jobqueue: pip install "tramway_dask[slurm]"'

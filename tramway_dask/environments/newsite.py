@@ -37,7 +37,7 @@ COMMANDS: dict[str, str] = {
     "addresses": "PATH=$PATH:/usr/sbin:/sbin ip -o -4 addr",
     "route": (
         "PATH=$PATH:/usr/sbin:/sbin ip -o -4 route get "
-        "$(getent ahostsv4 $(sinfo --noheader -N --format=%N | head -n 1) | awk '{print $1; exit}')"
+        "$(getent ahostsv4 $(unset ${!SINFO_@}; sinfo --noheader -N --format=%N | head -n 1) | awk '{print $1; exit}')"
     ),
     # the whole environment may hold secrets
     "env": f"env | grep -E '^(USER|HOME|{'|'.join(SCRATCH_VARIABLES)})='",

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import io
 import logging
 import os
-import shlex
-import tarfile
-import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import unquote
 
-from ..component import one_of, optional, setting
-from ..errors import ClusterError, DataError, LostClusterError, SpecificationError
+from ..component import one_of, optional, positive, setting
+from ..errors import DataError, SpecificationError
+from .records import plain
 from .remotefiles import RemoteFiles
 from .slurm import Slurm, from_one
 
 __all__ = ["SlurmOverSSH", "transfer_bar"]
 
 logger = logging.getLogger("tramway_dask")
-
-# of lines "./source/key.zip", those whose keys were read before
-WANTED = 'FNR == NR { wanted[$0 ".zip"]; next } $NF in wanted'
 
 
 def _mapping(name: str, value: Any) -> dict[str, str]:
@@ -72,6 +64,9 @@ class SlurmOverSSH(Slurm):
         Whether files that the cluster does not have are uploaded.
     ssh_options : dict
         Further options of asyncssh's ``connect``.
+    reconnect_for : float
+        Seconds to wait for a connection that is lost, before a run gives up; what was submitted goes on on
+        the cluster for `alone_timeout`.
 
     The other parameters are those of `Slurm`.
     """
@@ -82,6 +77,7 @@ class SlurmOverSSH(Slurm):
     directory_mapping: dict[str, str] = setting(default_factory=dict, check=_mapping)
     stage_data: str = setting("auto", check=one_of("auto", "never"))
     ssh_options: dict[str, Any] = setting(default_factory=dict)
+    reconnect_for: float = setting(300.0, check=positive)
 
     shares_files: ClassVar[bool] = False
 
@@ -110,7 +106,19 @@ class SlurmOverSSH(Slurm):
         from .ssh import Connection
 
         host, username = self.login_node()
-        return Connection(host, username=username, port=self.port, options=self.ssh_options)
+        return Connection(
+            host,
+            username=username,
+            port=self.port,
+            options=self.ssh_options,
+            reconnect_for=self.reconnect_for,
+        )
+
+    def connection_record(self) -> dict[str, Any]:
+        """Return how the cluster is reached, for the record of a run."""
+        host, username = self.login_node()
+        options = plain(self.ssh_options)
+        return {"kind": "ssh", "host": host, "username": username, "port": self.port, "options": options}
 
     def mapped(self, path: str, home: str) -> str:
         """Return where a local file would be on the cluster.
@@ -192,43 +200,3 @@ class SlurmOverSSH(Slurm):
         if staged.sent:
             logger.info("uploaded %d files, %d bytes", staged.sent, staged.size)
         return {path: staged.paths[at] for path, at in absolute.items()}
-
-    @property
-    def parts_folder(self) -> str | None:
-        """Folder of the run in which workers leave copies of their results."""
-        return self.cluster.run.inside("parts")
-
-    def parts(self, keys: Collection[str]) -> Iterator[tuple[str, str, bytes]]:
-        """Fetch the copies of some results that the workers left: source, key and content."""
-        run = self.cluster.run
-        packed = run.inside("tmp", "parts.tar")
-        # earlier runs of the same workers have left theirs in the same place
-        command = (
-            f"umask 077; cd {run.quoted('parts')} && find . -type f -name '*.zip' > ../tmp/names && "
-            f"awk -F / '{WANTED}' - ../tmp/names | tar -T - --ignore-failed-read -cf {shlex.quote(packed)}"
-        )
-        lines = "".join(f"{key}\n" for key in keys)
-        self._loop.call(run.shell.run(command, input=lines, timeout=600))
-        with tempfile.TemporaryDirectory() as folder:
-            local = Path(folder) / "parts.tar"
-            self._loop.call(run.shell.download(packed, local))
-            with tarfile.open(fileobj=io.BytesIO(local.read_bytes())) as archive:
-                for member in archive:
-                    name = Path(member.name)
-                    if member.isfile() and name.suffix == ".zip":
-                        content = archive.extractfile(member)
-                        assert content is not None
-                        yield unquote(name.parent.name), name.stem, content.read()
-
-    def reconnect(self, error: LostClusterError) -> None:
-        """Wait until the cluster is reached again, with a new client."""
-        self.check()
-        client = self.__dict__.pop("_client", None)
-        if client is not None:
-            with contextlib.suppress(Exception):
-                client.close(timeout=2)
-        pool = self.cluster
-        if not self._loop.call(pool.find_again()):
-            raise ClusterError(
-                "the Dask scheduler on the cluster has ended; run again: what is done already is not done again"
-            ) from error

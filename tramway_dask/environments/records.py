@@ -1,4 +1,4 @@
-"""What this computer remembers of detached runs: one small JSON file per run."""
+"""What this computer remembers of runs on clusters: one small JSON file per run."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..config import setting_of
 from ..errors import ClusterError, suggest
 
-__all__ = ["RunRecord", "find_record", "plain", "read_records", "runs_folder"]
+__all__ = ["RunRecord", "find_record", "make_record", "plain", "read_records", "runs_folder"]
 
 RUN_ID = re.compile(r"\d{6}-\d{6}-[0-9a-f]{6}")
 
 
 @dataclass
 class RunRecord:
-    """Where a detached run is, and how it is reached.
+    """Where a run is, and how it is reached.
 
     Attributes
     ----------
@@ -46,6 +47,8 @@ class RunRecord:
     overwrite : bool
         Whether results made with other parameters are replaced.
     collectibles : list of str
+    mode : {'detached', 'interactive'}
+        Whether it needs nobody, or is a session that this computer leads.
     started, fetched : str
         Dates; empty if it has not happened.
     """
@@ -65,6 +68,7 @@ class RunRecord:
     directory: str = ""
     overwrite: bool = False
     collectibles: list[str] = field(default_factory=list)
+    mode: str = "detached"
     started: str = ""
     fetched: str = ""
 
@@ -117,6 +121,28 @@ class RunRecord:
         if record.run_id != path.stem or not RUN_ID.fullmatch(record.run_id):
             raise ClusterError(f"{path} is no record of a run: it calls itself {record.run_id!r}")
         return record
+
+
+def make_record(env: Any, run_id: str, folder: str, **about: Any) -> RunRecord:
+    """Return the record of a run that starts now.
+
+    Parameters
+    ----------
+    env : Slurm
+    run_id, folder : str
+    **about
+        Further attributes of the record.
+    """
+    connection = env.connection_record()
+    given = {name: getattr(env, name) for name in env.parameters() if name != "ssh_options"}
+    return RunRecord(
+        run_id=run_id,
+        environment=type(env).__name__,
+        folder=folder,
+        parameters=plain({name: value for name, value in given.items() if value is not None}),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        **{"results": "", **connection, **about},
+    )
 
 
 def runs_folder() -> Path:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import math
-import shlex
+import os
+import secrets
+import socket
 import time
 from typing import Any
 
@@ -15,158 +16,33 @@ from distributed.core import Status
 from distributed.deploy.spec import ProcessInterface, SpecCluster
 
 from ..errors import ClusterError
-from .jobs import scheduler_script
-from .refusals import explain_refusal
 from .runfolder import RunFolder
+from .schedulers import RemoteScheduler
 from .slurmunits import parse_duration
-from .submission import Submitter, job_states, parse_job_id
+from .submission import Submitter, job_states, submitted_jobs
 
-__all__ = ["RemoteScheduler", "SlurmPool", "WorkerJob"]
+__all__ = ["SlurmPool", "WorkerJob"]
 
 logger = logging.getLogger("tramway_dask")
-
-POLL = 0.3  # s
-
-
-class RemoteScheduler(ProcessInterface):
-    """A scheduler started on the cluster, reached through a tunnel.
-
-    Parameters
-    ----------
-    run : RunFolder
-    python : str
-        Shell words that start Python there.
-    place : {'login', 'job'}
-        On the login node, or in a job of its own.
-    walltime : str, optional
-        Of that job.
-    idle_timeout : str
-        The scheduler ends by itself when it had nothing to do for that long.
-    start_timeout : float
-        Seconds to wait for it.
-    """
-
-    def __init__(
-        self,
-        run: RunFolder,
-        python: str,
-        place: str = "login",
-        walltime: str | None = None,
-        idle_timeout: str = "1 hour",
-        start_timeout: float = 300.0,
-    ) -> None:
-        self.run = run
-        self.python = python
-        self.place = place
-        self.walltime = walltime
-        self.idle_timeout = idle_timeout
-        self.start_timeout = start_timeout
-        self.keep_folder = False
-        self.job_id: str | None = None
-        self.pid: str | None = None
-        self.dashboard_port: int | None = None
-        super().__init__()
-
-    async def start(self) -> None:
-        """Start the scheduler, wait for its address, open the tunnels."""
-        run = self.run
-        spec = run.scheduler_spec(on_node=self.place == "job", idle_timeout=self.idle_timeout)
-        await run.shell.write(run.inside("scheduler.yaml"), spec.encode(), mode=0o600)
-        command = f"{self.python} -m distributed.cli.dask_spec --spec-file {run.quoted('scheduler.yaml')}"
-        if self.place == "job":
-            script = scheduler_script(run.settings, f"exec {command}", walltime=self.walltime)
-            done = await run.shell.run(
-                "umask 077 && sbatch --parsable", input=script, check=False, timeout=120
-            )
-            if done.status:
-                refusal = explain_refusal(f"{done.stderr}\n{done.stdout}")
-                raise ClusterError(f"no job for the scheduler: {refusal}")
-            self.job_id = parse_job_id(done.stdout)
-        else:
-            prologue = "\n".join([*run.settings.prologue, *run.settings.before_python])
-            script = f"{prologue}\ncd {run.quoted()} || exit 1\nexec {command}\n"
-            await run.shell.write(run.inside("scheduler.sh"), script.encode(), mode=0o700)
-            launch = (
-                f"umask 077; cd {run.quoted()} || exit 1; setsid nohup bash scheduler.sh </dev/null "
-                ">logs/scheduler.log 2>&1 & echo $!"
-            )
-            self.pid = (await run.shell.run(launch)).stdout.split()[-1]
-        identity = await self._identity()
-        host, port = identity["address"].removeprefix("tls://").rsplit(":", 1)
-        local = await run.shell.forward(host, int(port))
-        self.address = self.contact_address = identity["address"]
-        reach = host if getattr(run.shell, "username", None) is None and local == int(port) else "127.0.0.1"
-        self.external_address = f"tls://{reach}:{local}"
-        dashboard = identity.get("services", {}).get("dashboard")
-        if dashboard:
-            dashboard_host = host if self.place == "job" else "127.0.0.1"
-            self.dashboard_port = await run.shell.forward(dashboard_host, int(dashboard))
-        await super().start()
-
-    async def _identity(self) -> dict[str, Any]:
-        """Wait for the file that the scheduler writes."""
-        run = self.run
-        alive = f"kill -0 {self.pid}" if self.pid else "true"
-        if self.job_id:
-            alive = f"squeue --noheader --me --job={self.job_id} | grep -q ."
-        command = f"cat {run.quoted('scheduler.json')} 2>/dev/null; {alive} 2>/dev/null || echo GONE"
-        ends = time.monotonic() + self.start_timeout
-        while time.monotonic() < ends:
-            text = (await run.shell.run(command, check=False)).stdout.strip()
-            with contextlib.suppress(ValueError):
-                return json.loads(text.removesuffix("GONE"))
-            if text.endswith("GONE"):
-                raise ClusterError(f"the scheduler has ended at once:\n{await self._log()}")
-            await asyncio.sleep(POLL)
-        raise ClusterError(
-            f"the scheduler did not answer within {self.start_timeout:g} s"
-            + (f"; its job {self.job_id} may still be waiting" if self.job_id else f":\n{await self._log()}")
-        )
-
-    async def is_alive(self) -> bool:
-        """Tell whether the process or job of the scheduler is there."""
-        command = (
-            f"kill -0 {self.pid}" if self.pid else f"squeue --noheader --me --job={self.job_id} | grep -q ."
-        )
-        return (await self.run.shell.run(command, check=False)).status == 0
-
-    async def _log(self) -> str:
-        done = await self.run.shell.run(
-            f"tail -n 25 {self.run.quoted('logs')}/*.log 2>/dev/null", check=False
-        )
-        return done.stdout.strip() or "(its log is empty)"
-
-    async def close(self) -> None:
-        """End the scheduler and delete the keys of the run."""
-        if self.status != Status.closed:
-            with contextlib.suppress(ClusterError):
-                if self.pid:
-                    await self.run.shell.run(
-                        f"kill {self.pid} 2>/dev/null; for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 {self.pid} "
-                        f"2>/dev/null || exit 0; sleep 0.5; done; kill -9 {self.pid}",
-                        check=False,
-                    )
-                if self.job_id:
-                    await self.run.shell.run(f"scancel {shlex.quote(self.job_id)}", check=False)
-                # the client has all results; logs are of use only if something went wrong
-                await (self.run.drop_keys() if self.keep_folder else self.run.remove())
-        await super().close()
 
 
 class WorkerJob(ProcessInterface):
     """A worker that is a job of an array."""
 
-    def __init__(self, scheduler: str, submitter: Submitter, name: str) -> None:
+    def __init__(self, scheduler: str, submitter: Submitter, name: str, job_id: str | None = None) -> None:
         self.submitter = submitter
         self.name = name
-        self.job_id: str | None = None
+        self.job_id = job_id
+        # whether it goes on when this object is closed
+        self.left = False
         self.since = time.monotonic()
         super().__init__(scheduler=scheduler, name=name)
 
     async def start(self) -> None:
-        """Submit the job."""
+        """Submit the job, unless there is one."""
         try:
-            self.job_id = await self.submitter.submit(self.name)
+            if self.job_id is None:
+                self.job_id = await self.submitter.submit(self.name)
         except ClusterError as error:
             # the pool looks there: raised here, it would reach the event loop once per worker
             self.submitter.refusal = error
@@ -175,7 +51,7 @@ class WorkerJob(ProcessInterface):
 
     async def close(self) -> None:
         """Cancel the job."""
-        if self.job_id is not None and self.status != Status.closed:
+        if self.job_id is not None and self.status != Status.closed and not self.left:
             await self.submitter.cancel(self.job_id)
         await super().close()
 
@@ -218,6 +94,8 @@ class SlurmPool(SpecCluster):
         self.resubmitted = 0
         self.problem: str | None = None
         self.states: dict[str, tuple[str, str, str]] = {}
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._taken = False
         self._submitter: Submitter | None = None
         self._seen: dict[str, float] = {}
         self._watcher: asyncio.Task[None] | None = None
@@ -234,9 +112,38 @@ class SlurmPool(SpecCluster):
     async def _start(self) -> None:
         await super()._start()
         address = self.scheduler.address
-        self._submitter = Submitter(self.run, address, self.max_array)
+        found, before = await submitted_jobs(self.run) if self.scheduler.found else ({}, [])
+        self._submitter = Submitter(self.run, address, self.max_array, len(before))
+        self._serial = max((int(name.rpartition("-")[2]) for names in before for name in names), default=0)
         self.new_spec = {"cls": WorkerJob, "options": {"submitter": self._submitter}}
+        for name, job_id in found.items():
+            options = {"submitter": self._submitter, "job_id": job_id}
+            self.worker_spec[name] = {"cls": WorkerJob, "options": options}
+        await self._present()
         self._watcher = asyncio.ensure_future(self._watch())
+
+    async def _present(self) -> None:
+        """Tell the scheduler that this process looks after it."""
+        owner = await self.scheduler_comm.tramway_present(owner=self._owner, take=not self._taken)
+        self._taken = True
+        if owner != self._owner:
+            host, pid, _ = owner.split(":")
+            self._give_up(
+                f"run {self.run.run_id} was taken over by process {pid} of {host}, which has attached to it"
+            )
+            self.leave_alone()
+
+    def leave_alone(self) -> None:
+        """Have scheduler and jobs go on when this object is closed."""
+        self.shutdown_on_close = self.shutdown_scheduler = False
+        self.scheduler.left = True
+        for job in self.workers.values():
+            job.left = True
+
+    @property
+    def is_left(self) -> bool:
+        """Whether scheduler and jobs go on when this object is closed."""
+        return not self.shutdown_scheduler
 
     def _new_worker_name(self, worker_number: int) -> str:
         # never used twice: a scheduler refuses a second worker of a name that it remembers
@@ -266,7 +173,7 @@ class SlurmPool(SpecCluster):
         """Cancel jobs whose workers are not wanted; their finished results move to other workers before."""
         if not names:
             return
-        if self.scheduler.status == Status.running:
+        if self.scheduler.status == Status.running and not self.is_left:
             with contextlib.suppress(OSError):  # a scheduler that has ended keeps no results
                 await self.scheduler_comm.retire_workers(names=names)
         await asyncio.gather(*(self.workers[name].close() for name in names))
@@ -289,6 +196,9 @@ class SlurmPool(SpecCluster):
                 logger.debug("the queue could not be read: %s", error)
 
     async def _reconcile(self) -> None:
+        await self._present()
+        if self.is_left:
+            return
         self.states = await job_states(self.run.shell, self.run.settings.name)
         identity = await self.scheduler_comm.identity()
         registered = {str(w["name"]) for w in identity["workers"].values()}
@@ -345,3 +255,5 @@ class SlurmPool(SpecCluster):
         if self._watcher is not None:
             self._watcher.cancel()
         await super()._close()
+        if self.is_left:
+            await self.scheduler.close()

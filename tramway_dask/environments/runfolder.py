@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ClusterError
 from .jobs import JobSettings
 
 if TYPE_CHECKING:
@@ -16,7 +18,19 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFolder", "new_run_id", "new_security"]
 
-SUBFOLDERS = ("tls", "logs", "home", "parts", "data", "tmp")
+SUBFOLDERS = ("tls", "logs", "home", "parts", "plans", "data", "tmp")
+# a folder without it is never deleted by a later session
+MARKER = ".tramway-dask-run"
+# of the scheduler's keeper: how long it goes on alone, and what it tells
+SESSION = "session.json"
+STATUS = "status.json"
+# who makes this file wants the scheduler to end
+STOP = "stop"
+# host, process and job of the scheduler; its exit status, once it has ended; names of worker jobs and workers
+PLACE = "scheduler.place"
+ENDED = "scheduler.ended"
+JOBS = "jobs.txt"
+KEYS = ("ca", "cert", "key")
 
 
 def new_run_id() -> str:
@@ -29,6 +43,20 @@ def new_security() -> Security:
     from distributed.security import Security
 
     return Security.temporary()
+
+
+def security_of(keys: Sequence[str]) -> Security:
+    """Return the security of authority, certificate and key given as text."""
+    from distributed.security import Security
+
+    ca, cert, key = keys
+    roles = ("scheduler", "worker", "client")
+    return Security(
+        require_encryption=True,
+        tls_ca_file=ca,
+        **{f"tls_{role}_cert": cert for role in roles},
+        **{f"tls_{role}_key": key for role in roles},
+    )
 
 
 @dataclass
@@ -44,6 +72,10 @@ class RunFolder:
         The folder, as login node and compute nodes see it.
     settings : JobSettings
     security : Security
+    secret : str
+        Part of the dashboard's address.
+    alone_for : float
+        Seconds that scheduler and workers go on without a client.
     """
 
     shell: Any
@@ -52,6 +84,7 @@ class RunFolder:
     settings: JobSettings
     security: Any = field(repr=False)
     secret: str = field(default_factory=lambda: secrets.token_hex(8), repr=False)
+    alone_for: float = 3600.0
 
     def inside(self, *names: str) -> str:
         """Return a path in the folder."""
@@ -67,6 +100,32 @@ class RunFolder:
         await self.shell.run(f"umask 077 && mkdir -p {folders}")
         for name, text in self.keys().items():
             await self.shell.write(self.inside("tls", f"{name}.pem"), text.encode(), mode=0o600)
+        about = {"alone_for": self.alone_for, "secret": self.secret}
+        await self.shell.write(self.inside(SESSION), json.dumps(about).encode(), mode=0o600)
+        await self.shell.write(self.inside(MARKER), f"{self.run_id}\n".encode(), mode=0o600)
+
+    @classmethod
+    async def find(cls, shell: Any, run_id: str, path: str, settings: JobSettings) -> RunFolder:
+        """Return the folder of a run that was made by an earlier session, with its keys.
+
+        Raises
+        ------
+        ClusterError
+            If it is not there, or belongs to somebody else, or its keys are deleted.
+        """
+        mark = f"-{secrets.token_hex(8)}-"
+        files = [MARKER, SESSION, *(f"tls/{name}.pem" for name in KEYS)]
+        command = (
+            f"cd {shlex.quote(path)} && [ -O . ] && for f in {' '.join(files)}; do echo {mark}; cat $f; done"
+        )
+        done = await shell.run(command, check=False)
+        marker, about, *keys = [*done.stdout.split(f"{mark}\n")[1:], "", "", ""][: len(files)]
+        if marker.strip() != run_id:
+            raise ClusterError(f"{path} on {shell.host} is not the folder of run {run_id} of this user")
+        if done.status or not all(keys):
+            raise ClusterError(f"run {run_id} has ended: its keys are deleted")
+        told = json.loads(about)
+        return cls(shell, run_id, path, settings, security_of(keys), told["secret"], float(told["alone_for"]))
 
     def keys(self) -> dict[str, str]:
         """Return certificate authority, certificate and key as text."""
@@ -89,6 +148,7 @@ class RunFolder:
             "dashboard_address": ":0" if on_node else "127.0.0.1:0",
             "http_prefix": self.secret,
             "scheduler_file": self.inside("scheduler.json"),
+            "preload": ["tramway_dask.environments.alive"],
             "idle_timeout": idle_timeout,
             "security": {
                 "require_encryption": True,

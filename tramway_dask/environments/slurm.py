@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import logging
 import os
@@ -14,8 +13,9 @@ from typing import Any, ClassVar
 
 from ..component import count, one_of, optional, positive, setting
 from ..errors import ClusterError, SpecificationError
-from .base import Environment
 from .jobs import JobSettings, directives, worker_script
+from .records import RunRecord, make_record
+from .session import SessionEnvironment, grouping
 from .shell import LocalShell
 
 __all__ = ["Slurm", "from_one"]
@@ -63,7 +63,7 @@ def _lines(name: str, value: Any) -> tuple[str, ...]:
 
 
 @dataclass(eq=False, repr=False)
-class Slurm(Environment):
+class Slurm(SessionEnvironment):
     """Workers as jobs of Slurm, from a host on which ``sbatch`` is.
 
     Parameters
@@ -103,6 +103,11 @@ class Slurm(Environment):
         Of workers, on the node.
     start_timeout : float
         Seconds to wait for the scheduler.
+    idle_timeout : str
+        The scheduler ends by itself when it had nothing to do for that long.
+    alone_timeout : str
+        How long scheduler and workers go on without this process (killed, asleep, cut off), with the work
+        that was submitted; meanwhile ``a.attach(run_id)`` finds them again. Then they end by themselves.
     """
 
     worker_count: int = setting(1, check=count)
@@ -127,7 +132,7 @@ class Slurm(Environment):
     idle_timeout: str = setting("1 hour")
 
     lost: ClassVar = {
-        **Environment.lost,
+        **SessionEnvironment.lost,
         "srun_options": "results are collected by the client, no step runs under srun",
         "collectibles": "name them with a.pipeline.add_collectible(path)",
     }
@@ -250,13 +255,20 @@ class Slurm(Environment):
 
     def start(self) -> Any:
         """Connect, start the scheduler and submit the workers."""
+        return self._started()
+
+    def _started(self, record: RunRecord | None = None) -> Any:
         from .loop import LoopThread
         from .remote import SlurmPool
 
         self.job_script()  # wrong options fail here, before anything is started
         self._loop = self.__dict__.get("_loop") or LoopThread()
         try:
-            run = self._loop.call(self._open())
+            run = self._loop.call(self._open() if record is None else self._find(record))
+            if record is None:
+                made = make_record(self, run.run_id, run.path, mode="interactive", workers=self.worker_count)
+                made.save()
+            self._record = record or made
             pool = SlurmPool(
                 run,
                 {
@@ -265,6 +277,7 @@ class Slurm(Environment):
                     "walltime": self.scheduler_walltime,
                     "idle_timeout": self.idle_timeout,
                     "start_timeout": self.start_timeout,
+                    "found": record is not None,
                 },
                 max_array=self.max_array,
                 max_jobs=self.max_jobs,
@@ -273,12 +286,15 @@ class Slurm(Environment):
                 loop=self._loop.loop,
             )
         except BaseException as error:
+            if record is None and "_record" in self.__dict__:
+                self._record.forget()
             self._hang_up()
             cause = error.__cause__
             if isinstance(error, RuntimeError) and not isinstance(error, ClusterError):
                 raise (cause if isinstance(cause, ClusterError) else ClusterError(str(error))) from error
             raise
-        pool.scale(self.worker_count)
+        if self.worker_count > len(pool.worker_spec):
+            pool.scale(self.worker_count)
         return pool
 
     def connection(self) -> tuple[Any, str]:
@@ -315,13 +331,29 @@ class Slurm(Environment):
         await self._look_around(shell, home)
         run_id = new_run_id()
         folder = f"{self.runs_folder(home)}/runs/{run_id}"
-        run = RunFolder(shell, run_id, folder, self._settings(run_id, folder, home), new_security())
+        settings = self._settings(run_id, folder, home)
+        run = RunFolder(shell, run_id, folder, settings, new_security(), alone_for=self.alone_for())
         await run.make()
         try:
             await self._prepare(run, home)
         except BaseException:
             await run.remove()
             raise
+        return run
+
+    async def _find(self, record: RunRecord) -> Any:
+        """Connect and find the folder of a run."""
+        from .runfolder import RunFolder
+        from .sessions import read_plans
+
+        shell = await self._connected()
+        home = self._home
+        await self._look_around(shell, home)
+        settings = self._settings(record.run_id, record.folder, home)
+        run = await RunFolder.find(shell, record.run_id, record.folder, settings)
+        await self._prepare(run, home)
+        plans = await read_plans(shell, record.folder)
+        self._batches = [group for plan in plans for group in grouping(plan["batches"])]
         return run
 
     async def _look_around(self, shell: Any, home: str) -> None:
@@ -338,6 +370,10 @@ class Slurm(Environment):
     async def _prepare(self, run: Any, home: str) -> None:
         """Make sure of what the jobs need, before anything is started."""
 
+    def connection_record(self) -> dict[str, Any]:
+        """Return how the cluster is reached, for the record of a run."""
+        return {"kind": "local"}
+
     def bring(self, files: Sequence[str], digests: Mapping[str, str] | None = None) -> Mapping[str, str]:
         """Return where the workers find some files, once there is a connection."""
         return {path: os.path.abspath(os.path.expanduser(path)) for path in files}
@@ -347,20 +383,3 @@ class Slurm(Environment):
         cluster = self.__dict__.get("_cluster")
         if cluster is not None and cluster.problem is not None:
             raise ClusterError(cluster.problem)
-
-    def close(self) -> None:
-        """Cancel the jobs, end the scheduler, delete the keys, close the connection."""
-        super().close()
-        self._hang_up()
-
-    def _hang_up(self) -> None:
-        loop, shell = self.__dict__.pop("_loop", None), self.__dict__.pop("_connection", None)
-        if loop is not None:
-            if shell is not None:
-                with contextlib.suppress(ClusterError):
-                    loop.call(shell.close(), timeout=10)
-            loop.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        own = ("_loop", "_connection", "_files")
-        return {k: v for k, v in super().__getstate__().items() if k not in own}

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from .slurmunits import parse_duration, parse_memory, parse_time
 
 __all__ = [
+    "DOWN",
+    "PLAIN",
     "SINFO",
     "SQUEUE",
     "Job",
@@ -28,9 +30,19 @@ __all__ = [
     "task_numbers",
 ]
 
+# what a person has set for himself must not change what programs are told
+PLAIN = (
+    "unset ${!SQUEUE_@} ${!SINFO_@} SLURM_TIME_FORMAT SBATCH_JOB_NAME SBATCH_WAIT SBATCH_OUTPUT SBATCH_ERROR"
+    " SBATCH_ARRAY_INX SBATCH_OPEN_MODE SBATCH_REQUEUE; "
+)
 # times in seconds since 1970: the time zone of the login node does not matter
-SQUEUE = "SLURM_TIME_FORMAT=%s squeue --noheader --me --array --states=all --format='%i|%T|%r|%S|%e|%M|%l|%P|%N|%j'"
-SINFO = "sinfo --noheader --format='%P|%a|%l|%L|%D|%T|%c|%m|%G|%N'"
+SQUEUE = (
+    f"{PLAIN}SLURM_TIME_FORMAT=%s squeue --noheader --me --array --states=all "
+    "--format='%i|%T|%r|%S|%e|%M|%l|%P|%N|%j'"
+)
+# nodes that do not work, one on a line
+DOWN = f"{PLAIN}sinfo --noheader -N --states=down,fail --format=%N"
+SINFO = f"{PLAIN}sinfo --noheader --format='%P|%a|%l|%L|%D|%T|%c|%m|%G|%N'"
 
 STATES = {
     "BF": "BOOT_FAIL",

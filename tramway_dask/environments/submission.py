@@ -13,9 +13,10 @@ from typing import Any
 from ..errors import ClusterError
 from .jobs import worker_script
 from .refusals import explain_refusal
-from .runfolder import RunFolder
+from .runfolder import JOBS, RunFolder
+from .slurmtext import PLAIN
 
-__all__ = ["Submitter", "job_states", "parse_job_id"]
+__all__ = ["Submitter", "job_states", "parse_job_id", "submitted_jobs"]
 
 # what is asked for within this time goes into one array
 GATHER = 0.1  # s
@@ -38,13 +39,35 @@ def parse_job_id(text: str) -> str:
 
 async def job_states(shell: Any, name: str) -> dict[str, tuple[str, str, str]]:
     """Return state, reason and expected start of the jobs whose names begin with `name`, by id."""
-    command = "squeue --noheader --me --array --format='%i|%j|%T|%r|%S'"
+    command = f"{PLAIN}squeue --noheader --me --array --format='%i|%j|%T|%r|%S'"
     found = {}
     for line in (await shell.run(command)).stdout.splitlines():
         parts = line.strip().split("|")
         if len(parts) == 5 and parts[1].startswith(name):
             found[parts[0]] = (parts[2], parts[3], parts[4])
     return found
+
+
+async def submitted_jobs(run: RunFolder) -> tuple[dict[str, str], list[list[str]]]:
+    """Return what earlier sessions have submitted.
+
+    Returns
+    -------
+    dict of str to str
+        Number of the job by name of the worker, of those that are in the queue.
+    list of list of str
+        The workers of each array.
+    """
+    noted = (await run.shell.run(f"cat {run.quoted(JOBS)} 2>/dev/null", check=False)).stdout.splitlines()
+    workers = {name: names for name, *names in (line.split() for line in noted if line.strip())}
+    command = f"{PLAIN}squeue --noheader --me --array --format='%i|%j'"
+    found = {}
+    for line in (await run.shell.run(command)).stdout.splitlines():
+        job_id, _, name = line.strip().partition("|")
+        task = job_id.rpartition("_")[2]
+        if name in workers and task.isdecimal() and int(task) < len(workers[name]):
+            found[workers[name][int(task)]] = job_id
+    return found, list(workers.values())
 
 
 class Submitter:
@@ -57,15 +80,17 @@ class Submitter:
         Of the scheduler, as the nodes reach it.
     max_array : int
         Largest array that the site allows.
+    submitted : int
+        Number of arrays that earlier sessions have submitted.
     """
 
-    def __init__(self, run: RunFolder, address: str, max_array: int) -> None:
+    def __init__(self, run: RunFolder, address: str, max_array: int, submitted: int = 0) -> None:
         self.run = run
         self.address = address
         self.max_array = max_array
         self.commands = 0
         self.refusal: ClusterError | None = None
-        self._number = itertools.count()
+        self._number = itertools.count(submitted)
         self._wanted: list[tuple[str, asyncio.Future[str]]] = []
         self._unwanted: list[tuple[str, asyncio.Future[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,8 +137,12 @@ class Submitter:
         settings = replace(self.run.settings, name=job_name)
         script = worker_script(settings, names=names, address=self.address)
         self.commands += 1
-        # the log is made with the umask of sbatch
-        command = f"umask 077 && sbatch --parsable --array=0-{len(names) - 1}"
+        # which job is which worker is noted for later sessions; the log is made with the umask of sbatch
+        noted = shlex.quote(" ".join([job_name, *names]))
+        command = (
+            f"{PLAIN}umask 077 && echo {noted} >> {self.run.quoted(JOBS)} && "
+            f"sbatch --parsable --array=0-{len(names) - 1}"
+        )
         try:
             done = await self.run.shell.run(command, input=script, check=False, timeout=120)
         except ClusterError:
@@ -127,7 +156,7 @@ class Submitter:
         return parse_job_id(done.stdout)
 
     async def _look_up(self, job_name: str) -> str:
-        command = f"squeue --noheader --me --name={shlex.quote(job_name)} --format=%A"
+        command = f"{PLAIN}squeue --noheader --me --name={shlex.quote(job_name)} --format=%A"
         found = (await self.run.shell.run(command)).stdout.split()
         if not found:
             raise ClusterError(

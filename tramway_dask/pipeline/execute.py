@@ -15,7 +15,7 @@ import pandas as pd
 from ..errors import LostClusterError, StoreError, UnitFailedError
 from ..results.store import MERGE_AT, Store
 from .blockwise import is_blockwise, kind_of_rows, pick, rows_in_blocks
-from .graph import Batch, Reach, build_graph, delayed_units, make_batches
+from .graph import Batch, Reach, build_graph, make_batches
 from .plan import Plan, PlannedUnit
 from .progress import Progress
 from .report import RunReport
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # seconds between two looks at whether the cluster is still there, while no result arrives
 CHECK_EVERY = 2.0
 
-__all__ = ["Recorder", "run_in_process", "run_on_cluster", "submit_units"]
+__all__ = ["Recorder", "result_of", "run_in_process", "run_on_cluster"]
 
 
 class Recorder:
@@ -245,6 +245,9 @@ def run_on_cluster(
     reach: Reach | None = None,
     batch: int | str = "auto",
     check: Callable[[], None] = lambda: None,
+    earlier: Sequence[Sequence[tuple[str, str]]] = (),
+    announce: Callable[[Sequence[Batch]], None] = lambda batches: None,
+    outlives: bool = False,
 ) -> None:
     """Run units as Dask tasks and store their results as they complete.
 
@@ -257,6 +260,12 @@ def run_on_cluster(
         Units per task.
     check : callable
         Called every now and then; raises if there is no hope for more results.
+    earlier : sequence of sequence of (str, str)
+        As for `make_batches`.
+    announce : callable
+        Told the tasks before they are submitted.
+    outlives : bool
+        Whether the work goes on when the run is interrupted.
 
     Raises
     ------
@@ -271,7 +280,8 @@ def run_on_cluster(
     """
     reach = Reach(store) if reach is None else reach
     workers = max(1, len(client.scheduler_info()["workers"]))
-    batches = make_batches(plan.todo, batch, workers)
+    batches = make_batches(plan.todo, batch, workers, earlier)
+    announce(batches)
     graph = build_graph(batches, analyzer.specification(), reach, stored=store)
     futures = dict(zip(client.compute(list(graph.values())), graph, strict=True))
     arrived: queue.Queue[Future] = queue.Queue()
@@ -302,7 +312,9 @@ def run_on_cluster(
             future.release()
     except LostClusterError:
         raise
-    except BaseException:
+    except BaseException as error:
+        if outlives and isinstance(error, KeyboardInterrupt):
+            raise
         with contextlib.suppress(Exception):  # the error that ended the run is the one to show
             client.cancel(list(futures))
         raise
@@ -356,27 +368,6 @@ def result_of(future: Future, unit: PlannedUnit) -> UnitResult:
         )
         failure = Failure(failure.kind, text, failure.traceback, failure.host)
     return UnitResult(unit.task, failure=failure)
-
-
-def submit_units(
-    plan: Plan, analyzer: Any, store: Store, recorder: Recorder, client: Client, *, reach: Reach | None = None
-) -> dict[PlannedUnit, Future]:
-    """Submit every unit as a task of its own; results are stored by the client as they complete."""
-    reach = Reach(store) if reach is None else reach
-    tasks = delayed_units(plan, analyzer.specification(), reach, stored=store)
-    futures = dict(zip(tasks, client.compute(list(tasks.values())), strict=True))
-
-    def arrived(unit: PlannedUnit) -> Callable[[Future], None]:
-        def store_it(future: Future) -> None:
-            if future.status == "cancelled":
-                return
-            recorder.take(result_of(future, unit))
-
-        return store_it
-
-    for unit, future in futures.items():
-        future.add_done_callback(arrived(unit))
-    return futures
 
 
 @contextlib.contextmanager

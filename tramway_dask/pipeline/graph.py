@@ -77,7 +77,12 @@ class Batch:
         return "-".join(p for p in (first.name, digest[:16], first.source, first.region) if p)
 
 
-def make_batches(units: Sequence[PlannedUnit], size: int | str = "auto", workers: int = 1) -> list[Batch]:
+def make_batches(
+    units: Sequence[PlannedUnit],
+    size: int | str = "auto",
+    workers: int = 1,
+    earlier: Sequence[Sequence[tuple[str, str]]] = (),
+) -> list[Batch]:
     """Group units of the same stage and source.
 
     Parameters
@@ -86,16 +91,32 @@ def make_batches(units: Sequence[PlannedUnit], size: int | str = "auto", workers
     size : int or 'auto'
         Units per task. 'auto' makes at least 24 tasks per worker as long as there are units for it.
     workers : int
+    earlier : sequence of sequence of (str, str)
+        Sources and keys of units that were one task before: they are again, so that its name is the same.
     """
     per_task = max(1, min(LARGEST_BATCH, len(units) // (BATCHES_PER_WORKER * max(1, workers))))
     if size != "auto":
         per_task = int(size)
+    left = {(unit.task.source, unit.task.key): unit for unit in units}
     groups: dict[tuple[int, str], list[PlannedUnit]] = {}
-    for unit in units:
+    again = _grouped_again(left, earlier)
+    for unit in left.values():
         groups.setdefault((unit.task.stage, unit.task.source), []).append(unit)
-    return [
+    made = [
         Batch(group[i : i + per_task]) for group in groups.values() for i in range(0, len(group), per_task)
     ]
+    return sorted([*again, *made], key=lambda batch: batch.units[0].task.stage) if again else made
+
+
+def _grouped_again(
+    left: dict[tuple[str, str], PlannedUnit], earlier: Sequence[Sequence[tuple[str, str]]]
+) -> list[Batch]:
+    """Take out of the units that are left those that were grouped before, as long as their group is whole."""
+    again = []
+    for group in earlier:
+        if all(unit in left for unit in group):
+            again.append(Batch([left.pop(unit) for unit in group]))
+    return again
 
 
 def build_graph(

@@ -21,6 +21,7 @@ import pandas as pd
 
 from ..errors import PipelineError
 from ..results import artefacts
+from ..results.files import write_json
 from ..results.payload import Payload, Record
 from ..results.store import Store
 from ..spt_data.sources import Source
@@ -179,7 +180,16 @@ def run_task(*args: Any, **options: Any) -> list[UnitResult]:
         for result in results:
             for source, payload in result.payloads.items():
                 aside.write_part(source, result.task.key, payload)
+            if result.failure is not None:
+                write_json(aside.folder / ".failures" / f"{result.task.key}.json", _noted(result))
     return results
+
+
+def _noted(result: UnitResult) -> dict[str, str]:
+    task, failure = result.task, result.failure
+    assert failure is not None
+    about = {"key": task.key, "stage": task.name, "source": task.source, "roi": task.region}
+    return {**about, "message": str(failure), "traceback": failure.traceback, "host": failure.host}
 
 
 def run_units(
