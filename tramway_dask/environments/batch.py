@@ -243,7 +243,7 @@ async def resume_run(shell: Any, record: RunRecord) -> dict[str, str]:
 
 def _queued(record: RunRecord) -> str:
     names = ",".join(f"tramway-{record.run_id}-{part}" for part in ("driver", "workers"))
-    return f'squeue --noheader --user="$(id -un)" --name={names} --format=%i'
+    return f'{PLAIN}squeue --noheader --user="$(id -un)" --name={names} --format=%i'
 
 
 async def cancel_jobs(shell: Any, record: RunRecord, *, wait: int = 40) -> None:
