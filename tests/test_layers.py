@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1] / "tramway_dask"
 MODULES = sorted(ROOT.rglob("*.py"))
 
 FLOORS = {
-    "errors": 0, "config": 0, "component": 0, "fields": 0,
+    "errors": 0, "config": 0, "component": 0, "fields": 0, "landscapes": 0,
     "spt_data": 1, "roi": 1, "simulate": 1,
     "segmentation": 2,
     "inference": 3,

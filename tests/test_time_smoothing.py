@@ -11,6 +11,7 @@ import pytest
 from inference_cases import hexagons
 from tramway_cases import SIGMA, _points
 
+from tramway_dask import simulate
 from tramway_dask.errors import InferenceError, SpecificationError
 from tramway_dask.inference import DD, DF, DV, D
 from tramway_dask.inference.gradient import grad1
@@ -43,11 +44,13 @@ def moving_sink(windows=16, rows=300, seed=0):
     rng = np.random.default_rng(seed)
     operator = grad1(mesh.centers, mesh.indptr, mesh.indices)
     low, high = mesh.centers.min(axis=0), mesh.centers.max(axis=0)
+    path = [low + 0.2 * (high - low), low + 0.8 * (high - low)]
+    sink = simulate.moving_sink(path, [0.0, 10.0 * (windows - 1)], depth=3, radius=0.35)
+    around = SimpleNamespace(at=lambda t: simulate.gaussian_patches(sink.center(t), 0.03, 0.5, 0.05))
     tables, cells, potential, diffusivity = [], [], [], []
     for k in range(windows):
-        sink = low + (0.2 + 0.6 * k / (windows - 1)) * (high - low)
-        away = ((mesh.centers - sink) ** 2).sum(axis=1)
-        v, d = -3 * np.exp(-away / (2 * 0.35**2)), 0.05 + 0.03 * np.exp(-away / (2 * 0.5**2))
+        now = simulate.truth(mesh, potential=sink, diffusivity=around, t=10.0 * k)
+        v, d = now["potential"].to_numpy(), now["diffusivity"].to_numpy()
         weight = np.exp(-v / 3)
         cell = rng.choice(mesh.size, rows, p=weight / weight.sum())
         u = d[cell] * 0.2

@@ -11,12 +11,14 @@ measure, so the maps they give estimate D and F as they were put in. Where D var
 stationary density is exp(-V)/D. With ``convention="isothermal"`` the spurious drift grad D
 is added: the stationary density is then Boltzmann's exp(-V), and the force that is inferred
 is F + grad(ln D). Both agree where D is uniform.
+
+Fields may change in time: `moving_sink`, `changing_diffusivity`, or any object whose method ``at(t)``
+returns the field at time t.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -30,11 +32,11 @@ from .fields import (
     LinearField,
     force_field,
     gaussian_patches,
-    gradient_of,
     scalar_field,
     vector_field,
     well_potential,
 )
+from .landscapes import Landscape, changing_diffusivity, frozen, moving_sink
 from .spt_data.tables import SPACE, is_translocations, space_columns
 
 __all__ = [
@@ -42,7 +44,9 @@ __all__ = [
     "HarmonicPotential",
     "LinearField",
     "add_noise",
+    "changing_diffusivity",
     "gaussian_patches",
+    "moving_sink",
     "random_walk",
     "truth",
     "well_potential",
@@ -78,6 +82,7 @@ def random_walk(
     ----------
     diffusivity : float or callable
         D in µm²/s; a callable takes (N, d) points and returns (N,) values, as the other scalar fields.
+        Fields that change in time are constant from frame to frame, as they are in the middle of both.
     potential : callable, optional
         V in kT. Its force is ``potential.force`` if it has one, else by central differences.
     force : callable or (d,) sequence, optional
@@ -102,7 +107,7 @@ def random_walk(
         No trajectory is born with fewer locations (but one that is absorbed may have fewer).
     start : {'uniform', 'boltzmann', 'stationary'}
         Density of the first positions in the box: uniform, ∝ exp(-V), or the stationary density of
-        the walk in its convention (without `drift`).
+        the walk in its convention (without `drift`); with the fields of time 0.
     boundary : {'reflect', 'free', 'absorb'}
         What the box does to a trajectory: sends it back, nothing, or ends it.
     localization_precision : float
@@ -141,19 +146,29 @@ def random_walk(
     ):
         if value not in known:
             raise SpecificationError(f"{name}: expected one of {known}, got {value!r}")
-    fields = _Fields(
-        scalar_field("diffusivity", diffusivity),
-        potential,
-        force_field(potential, force, high - low, len(low)),
-        vector_field("drift", drift, len(low)),
-        high - low,
-        convention,
-    )
+    given = (diffusivity, potential, force, drift)
+
+    def landscape(t: float) -> Landscape:
+        d, v, f, u = (frozen(field, t) for field in given)
+        shown = scalar_field("diffusivity", d), v, force_field(v, f, high - low, len(low))
+        return Landscape(*shown, vector_field("drift", u, len(low)), high - low, convention)
+
+    fields = landscape(0.0)
+    changes = any(callable(getattr(field, "at", None)) for field in given)
     births, path, noise = _streams(seed)
     first, length = _lives(births, trajectory_count, frames, time_step, lifetime, lifetimes, min_locations)
     position = _starts(births, trajectory_count, low, high, fields, start)
     index, frame, place = _walk(
-        path, position, first, length, low, high, fields, time_step, substeps, boundary
+        path,
+        position,
+        first,
+        length,
+        low,
+        high,
+        landscape if changes else lambda t: fields,
+        time_step,
+        substeps,
+        boundary,
     )
     order = np.lexsort((frame, index))
     place = place[order]
@@ -204,6 +219,7 @@ def truth(
     potential: Field | None = None,
     force: Field | Sequence[float] | None = None,
     drift: Field | Sequence[float] | None = None,
+    t: float | None = None,
 ) -> pd.DataFrame:
     """Evaluate the simulated fields at the centres of cells.
 
@@ -213,6 +229,8 @@ def truth(
         In µm.
     diffusivity, potential, force, drift
         As for `random_walk`.
+    t : float, optional
+        Time, in s, for fields that change in time.
 
     Returns
     -------
@@ -222,6 +240,10 @@ def truth(
     """
     points = np.atleast_2d(np.asarray(getattr(centers, "centers", centers), dtype=float))
     size = np.ptp(points, axis=0).max() if len(points) else 0.0
+    if t is None and any(callable(getattr(f, "at", None)) for f in (diffusivity, potential, force, drift)):
+        raise SpecificationError("t: expected the time (s) of the truth, since these fields change")
+    if t is not None:
+        diffusivity, potential, force, drift = (frozen(f, t) for f in (diffusivity, potential, force, drift))
     d = points.shape[1]
     data: dict[str, np.ndarray] = {}
     if diffusivity is not None:
@@ -238,34 +260,6 @@ def truth(
     return pd.DataFrame(data, index=pd.RangeIndex(len(points), name="cell"))
 
 
-@dataclass(frozen=True)
-class _Fields:
-    diffusivity: Field
-    potential: Field | None
-    force: Field | None
-    drift: Field | None
-    size: np.ndarray
-    convention: str
-
-    def velocity(self, points: np.ndarray, diffusivity: np.ndarray) -> np.ndarray | float:
-        velocity: Any = 0.0
-        if self.force is not None:
-            velocity = diffusivity[:, None] * self.force(points)
-        if self.drift is not None:
-            velocity = velocity + self.drift(points)
-        if self.convention == "isothermal":
-            velocity = velocity + gradient_of(self.diffusivity, points, self.size)
-        return velocity
-
-    def log_density(self, points: np.ndarray, start: str) -> np.ndarray:
-        value = np.zeros(len(points))
-        if self.potential is not None:
-            value = value - scalar_field("potential", self.potential)(points)
-        if start == "stationary" and self.convention == "ito":
-            value = value - np.log(self.diffusivity(points))
-        return value
-
-
 def _walk(
     rng: np.random.Generator,
     position: np.ndarray,
@@ -273,7 +267,7 @@ def _walk(
     length: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
-    fields: _Fields,
+    landscape: Callable[[float], Landscape],
     time_step: float,
     substeps: int,
     boundary: str,
@@ -289,6 +283,7 @@ def _walk(
         moving = active[last[active] > frame]
         r = position[moving]
         alive = np.ones(len(r), dtype=bool)
+        fields = landscape((frame + 0.5) * time_step)
         for _ in range(substeps if len(r) else 0):
             diffusivity = fields.diffusivity(r)
             noise = rng.standard_normal(r.shape) * np.sqrt(2 * step * diffusivity)[:, None]
@@ -334,7 +329,7 @@ def _lives(
 
 
 def _starts(
-    rng: np.random.Generator, count: int, low: np.ndarray, high: np.ndarray, fields: _Fields, start: str
+    rng: np.random.Generator, count: int, low: np.ndarray, high: np.ndarray, fields: Landscape, start: str
 ) -> np.ndarray:
     if start == "uniform":
         return rng.uniform(low, high, (count, len(low)))

@@ -18,6 +18,7 @@ from .evidence_ratio import DIMENSION, Evidence, minimal_counts
 from .gradient import restrict
 from .maps import Maps
 from .spatial import Spatial
+from .threads import single_threaded
 
 __all__ = ["BayesFactor", "groups_by_sign"]
 
@@ -105,6 +106,7 @@ class BayesFactor(Spatial):
         """TRamWAy's name of the model."""
         return "bayes_factor"
 
+    @single_threaded
     def infer(self, partition: Any, *, sigma: float | None = None) -> Maps:
         """Compute Bayes factors.
 

@@ -31,6 +31,7 @@ from .intervals import probability
 from .maps import Maps, error_column
 from .signal import Signal, signal_columns, spurious_columns
 from .spatial import Spatial, finish
+from .threads import single_threaded
 
 __all__ = ["DConjugatePrior", "Posterior", "log_gammainc", "posterior", "prior_weight"]
 
@@ -206,6 +207,7 @@ class DConjugatePrior(Spatial):
         """TRamWAy's name of the model."""
         return "d.conj_prior"
 
+    @single_threaded
     def infer(self, partition: Any, *, sigma: float | None = None) -> Maps:
         """Infer the maps of a partition.
 

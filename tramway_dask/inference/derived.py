@@ -17,6 +17,7 @@ from .inputs import Inputs
 from .maps import Maps, error_column
 from .model import LOST, add_vector
 from .spatial import Spatial, finish
+from .threads import single_threaded
 
 __all__ = ["Curl", "Gradients", "contour_curl"]
 
@@ -70,6 +71,7 @@ class Gradients(Spatial):
         """TRamWAy's name of the mapper."""
         return "gradient"
 
+    @single_threaded
     def infer(self, partition: Any, *, sigma: float | None = None) -> Maps:
         """Return the gradients of maps.
 
@@ -244,6 +246,7 @@ class Curl(Mapper):
         """TRamWAy's name of the feature."""
         return "curl"
 
+    @single_threaded
     def infer(self, partition: Any, *, sigma: float | None = None) -> Maps:
         """Return the curl of maps.
 

@@ -19,6 +19,7 @@ from .cells import Cells
 from .inputs import localization_precision
 from .maps import Maps
 from .model import LOST
+from .threads import single_threaded
 
 __all__ = ["FunctionMapper", "partition_size"]
 
@@ -152,6 +153,7 @@ class FunctionMapper(Mapper):
         self.options[name] = value
         object.__setattr__(self, name, value)
 
+    @single_threaded
     def infer(self, partition: Any, *, sigma: float | None = None) -> Maps:
         """Call the function on the cells of a partition.
 

@@ -49,7 +49,7 @@ def localization_precision(sigma: float | None, partition: Any, owner: Any) -> f
             f"the localization precision is unknown: {DEFAULT_SIGMA} µm is assumed; "
             "set `a.spt_data.localization_precision` or pass `sigma`",
             LocalizationPrecisionWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         return DEFAULT_SIGMA
     return sigma

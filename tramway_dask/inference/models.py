@@ -31,6 +31,7 @@ from .potential import DV
 from .selection import AUTO, Selection, choose
 from .signal import Signal, signal_columns, spurious_columns
 from .spatial import finish
+from .threads import single_threaded
 from .uncoupled import Estimate, Profile, lower_bounds, solve
 from .vocabulary import LOST, alias
 
@@ -65,6 +66,7 @@ class _Local(BaseModel):
     def _amplitude_prior(self) -> float | None:
         return None
 
+    @single_threaded
     def infer(self, partition: Any, *, sigma: float | None = None) -> Maps:
         """Infer the maps of a partition.
 
@@ -284,6 +286,7 @@ class SNR(D):
     takes_maps: ClassVar[bool] = True
     _mode: ClassVar[str] = "snr"
 
+    @single_threaded
     def infer(self, partition: Any, *, sigma: float | None = None) -> Maps:
         """Infer the maps of a partition, or extend maps; see `D.infer`."""
         began = time.perf_counter()

@@ -25,6 +25,7 @@ from .vocabulary import alias
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
+from .threads import single_threaded
 
 __all__ = ["DV"]
 
@@ -121,6 +122,7 @@ class DV(_Potential):
     def _roughness_kind(self) -> str:
         return ROUGHNESS[self.rgrad] or _VARIANTS[self.variant]
 
+    @single_threaded
     def infer(self, partition: Any, *, sigma: float | None = None) -> Maps:
         """Infer the maps of a partition; see `D.infer`.
 

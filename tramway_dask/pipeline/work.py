@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import PipelineError
+from ..inference.threads import one_thread
 from ..results import artefacts
 from ..results.files import write_json
 from ..results.payload import Payload, Record
@@ -158,16 +159,6 @@ def take_rows(
         except Exception as error:
             rows.append(Failure.of(error))
     return rows
-
-
-def one_thread() -> Any:
-    """Return a context in which linear algebra uses one thread.
-
-    Its last digits depend on the number of threads: with one, maps are the same everywhere.
-    """
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1)
 
 
 def run_task(*args: Any, **options: Any) -> list[UnitResult]:
