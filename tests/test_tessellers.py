@@ -242,6 +242,21 @@ def test_resolution_and_reference_distance():
     assert pickle.loads(pickle.dumps(cells)) == cells
 
 
+@pytest.mark.parametrize("name", ["Squares", "Hexagons", "KMeans"])
+def test_a_reference_distance_leaves_the_count_criterion_on(name):
+    """As in TRamWAy, where it acts through the least distance only."""
+    kind = {"Squares": Squares, "Hexagons": Hexagons, "KMeans": KMeans}[name]
+    for value in (0.02, 0.3):
+        theirs = tramway_mesh(name, trajectories, ref_distance=value)
+        ours = kind(ref_distance=value).tessellate(trajectories)
+        assert len(ours) == len(theirs.cell_centers)
+    assert len(kind(resolution=0.1).tessellate(trajectories)) > 2 * len(
+        kind(ref_distance=0.05).tessellate(trajectories)
+    )
+    cells = kind(ref_distance=0.1)
+    assert cells.resolution is None and cells == kind(reference_distance=0.1) != kind()
+
+
 def test_defaults_are_eighty_points_per_cell():
     df = table(0, 4000)
     for kind in (Squares, Hexagons, KMeans):

@@ -50,7 +50,7 @@ def test_direct_calls_give_the_bits_of_tasks(tmp_path, threads):
     )
     a.spt_data.from_dataframe(table)
     a.spt_data.localization_precision = 0.02
-    a.pipeline.append_stage(td.stages.tessellate_and_infer(map_label="dv"))
+    a.pipeline.append_stage(td.stages.tessellate_and_infer(map_label="dv", discard_static=False))
     a.run(progress=False)
     stored = a.maps("dv")
     with threadpool_limits(threads):

@@ -22,12 +22,10 @@ from ..component import (
     setting,
 )
 from ..errors import SegmentationError, SpecificationError
-from .support import as_translocations, support_box
+from .support import as_translocations, check_cell_count, support_box
 from .tessellation import Tessellation, coordinates
 
 __all__ = ["Calibration", "Tesseller", "as_translocations", "support_box"]
-
-MAX_CELLS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Calibration:
     Attributes
     ----------
     ref_distance : float or None, µm
-        Half the resolution; by default the mean length of translocations.
+        That of the tesseller, else half the resolution, else the mean length of translocations.
     min_distance, avg_distance, max_distance : float or None, µm
     min_probability, avg_probability, max_probability : float or None
         Share of the points in a cell. `avg_probability` is None when the cells' size
@@ -83,10 +81,12 @@ class Tesseller(Component):
     ----------
     resolution : float, µm
         Distance between neighbouring centers. Setting it switches the count criterion
-        off. Twice `ref_distance`.
+        off.
+    reference_distance : float, µm
+        `ref_distance` for short: reference of the relative distances, by default half the
+        resolution, or the mean length of translocations. It leaves the count criterion on.
     rel_min_distance, rel_avg_distance, rel_max_distance : float
-        `min_distance`, `avg_distance` and `max_distance` relative to the reference
-        distance (half the resolution, or the mean length of translocations).
+        `min_distance`, `avg_distance` and `max_distance` relative to `ref_distance`.
         Defaults: 0.8, 2 and none.
     min_distance, avg_distance, max_distance : float, µm
         Absolute values, which replace the relative ones. `avg_distance` alone also
@@ -106,6 +106,7 @@ class Tesseller(Component):
     """
 
     resolution: float | None = setting(None, check=optional(positive))
+    reference_distance: float | None = setting(None, check=optional(positive))
     rel_min_distance: float | None = setting(None, check=optional(non_negative))
     rel_avg_distance: float | None = setting(None, check=optional(positive))
     rel_max_distance: float | None = setting(None, check=optional(positive))
@@ -131,12 +132,15 @@ class Tesseller(Component):
 
     @property
     def ref_distance(self) -> float | None:
-        """Half the resolution, µm."""
-        return None if self.resolution is None else self.resolution / 2
+        """Half the resolution if it is set, else `reference_distance`, µm."""
+        return self.reference_distance if self.resolution is None else self.resolution / 2
 
     @ref_distance.setter
     def ref_distance(self, value: float | None) -> None:
-        self.resolution = None if value is None else 2 * positive("ref_distance", value)
+        if self.resolution is None:
+            self.reference_distance = value
+        else:
+            self.resolution = None if value is None else 2 * positive("ref_distance", value)
 
     def reset(self) -> None:
         """Forget the calibration on the first region."""
@@ -159,7 +163,7 @@ class Tesseller(Component):
         return found
 
     def _calibrated(self, points: Any) -> Calibration:
-        step = None if self.resolution is not None else mean_step(points)
+        step = None if self.ref_distance is not None else mean_step(points)
         return self.calibrated(step, len(points))
 
     def calibrated(self, step: float | None, total: int) -> Calibration:
@@ -172,7 +176,7 @@ class Tesseller(Component):
         total : int
             Their number.
         """
-        reference = self.ref_distance if self.resolution is not None else step
+        reference = step if self.ref_distance is None else self.ref_distance
 
         def distance(absolute: float | None, relative: float | None, default: float | None) -> float | None:
             relative = default if relative is None else relative
@@ -367,33 +371,3 @@ class Tesseller(Component):
                 f"choose one below {size.max():.3g} µm"
             )
         return distance
-
-
-def check_cell_count(extent: np.ndarray, distance: float, *, cell: float = 1.0) -> None:
-    """Refuse a distance between centers that gives over a million cells.
-
-    Parameters
-    ----------
-    extent : ndarray (d,), µm
-    distance : float, µm
-    cell : float
-        Area of a cell relative to ``distance ** d``.
-
-    Raises
-    ------
-    SegmentationError
-    """
-
-    def number(step: float) -> float:
-        return float(np.prod(np.maximum(extent / step, 1))) / cell
-
-    if number(distance) <= MAX_CELLS:
-        return
-    low, high = distance, float(extent.max())
-    for _ in range(60):
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if number(middle) > MAX_CELLS else (low, middle)
-    raise SegmentationError(
-        f"resolution {distance:.3g} µm would make {number(distance):.3g} cells, more than a million; "
-        f"a resolution of {high:.3g} µm would make a million"
-    )

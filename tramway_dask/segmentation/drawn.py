@@ -9,8 +9,9 @@ import numpy as np
 
 from ..component import boolean, count, optional, positive, setting
 from ..errors import SegmentationError, SpecificationError
-from .calibration import Calibration, Tesseller, check_cell_count
+from .calibration import Calibration, Tesseller
 from .gas import neighbours_of, pull, visits
+from .support import check_cell_count
 from .tessellation import Tessellation, coordinates
 from .voronoi import clipped_voronoi
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..component import count, optional, setting
 from ..errors import SegmentationError
-from .calibration import MAX_CELLS, Tesseller
+from .calibration import Tesseller
 from .locating import Locator
+from .support import MAX_CELLS
 from .tessellation import Tessellation, coordinates
 from .voronoi import Cells
 

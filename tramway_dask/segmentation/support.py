@@ -10,7 +10,9 @@ import pandas as pd
 from ..errors import SegmentationError
 from .tessellation import coordinates
 
-__all__ = ["as_translocations", "support_box"]
+__all__ = ["MAX_CELLS", "as_translocations", "check_cell_count", "support_box"]
+
+MAX_CELLS = 1_000_000
 
 
 def as_translocations(points: Any) -> Any:
@@ -81,3 +83,33 @@ def support_box(points: Any, box: Any = None) -> np.ndarray:
             f"all points have the same {axes}: the region has no area; give it a box (`roi`) that has one"
         )
     return hull
+
+
+def check_cell_count(extent: np.ndarray, distance: float, *, cell: float = 1.0) -> None:
+    """Refuse a distance between centers that gives over a million cells.
+
+    Parameters
+    ----------
+    extent : ndarray (d,), µm
+    distance : float, µm
+    cell : float
+        Area of a cell relative to ``distance ** d``.
+
+    Raises
+    ------
+    SegmentationError
+    """
+
+    def number(step: float) -> float:
+        return float(np.prod(np.maximum(extent / step, 1))) / cell
+
+    if number(distance) <= MAX_CELLS:
+        return
+    low, high = distance, float(extent.max())
+    for _ in range(60):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if number(middle) > MAX_CELLS else (low, middle)
+    raise SegmentationError(
+        f"resolution {distance:.3g} µm would make {number(distance):.3g} cells, more than a million; "
+        f"a resolution of {high:.3g} µm would make a million"
+    )

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..component import boolean, count, fraction, non_negative, one_of, positive, setting
 from ..errors import SegmentationError
-from .calibration import Tesseller, check_cell_count
+from .calibration import Tesseller
 from .centers import (
     grid_centers,
     grid_edges,
@@ -25,6 +25,7 @@ from .drawn import Kohonen, Random
 from .gwr import GWR
 from .kdtree import KDTree
 from .lloyd import lloyd
+from .support import check_cell_count
 from .tessellation import Tessellation, coordinates
 from .voronoi import Cells, box_edges, clipped_hexagons, clipped_voronoi, cuboids
 
