@@ -119,7 +119,7 @@ async def main():
     said["syntax"] = (await c.run("echo 'open", check=False)).status
     said["signal"] = (await c.run("kill -9 $$", check=False)).status
     said["home"] = await c.home()
-    for command, options in (("ls /nowhere", {}), ("cat", {"input": "secret"}), ("cat >&2; exit 4", {"input": "boo"})):
+    for command, options in (("cat; true", {"input": "a\0b"}), ("ls /nowhere", {}), ("cat", {"input": "secret"}), ("cat >&2; exit 4", {"input": "boo"})):
         try:
             await c.run(command + ("; false" if command == "cat" else ""), **options)
         except ClusterError as error:
@@ -153,6 +153,7 @@ async def main():
     assert said["signal"] != 0
     assert said["home"] == "/home/alice"
     assert re.search(r"login: `ls /nowhere` failed \(status 2\): .*No such file", said["ls /nowhere"])
+    assert "NUL character" in said["cat; true"]
     assert "secret" not in said["cat"].split("failed")[0]
     assert said["cat >&2; exit 4"].endswith("boo")
     assert said["timeout"][0] == "CommandTimeoutError"

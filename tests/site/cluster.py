@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -15,11 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from hosts import HERE, HOSTS, NETWORKS, OWN_USERS, cache_folder, install_secret, prepare_host
+from hosts import HERE, HOSTS, NETWORKS, OWN_USERS, cache_folder, forget_old, install_secret, prepare_host
 
 PYTHON = "/usr/bin/python3"
 MARKER = ".tramway-site"
-KEPT_SECONDS = 3 * 86400
 PLAIN_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -207,13 +207,14 @@ def _python_folders() -> list[str]:
 
 
 def _unpacked_images() -> Path:
-    """Where the stand-in keeps unpacked images, across sites; those long unused are removed."""
+    """Where the stand-in keeps unpacked images, across sites: the last few of each user."""
     folder = cache_folder() / "unpacked"
     folder.mkdir(exist_ok=True)
     folder.chmod(0o1777)
-    for path in folder.glob("*/*"):
-        if path.is_dir() and path.name != "session" and path.stat().st_mtime < time.time() - KEPT_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+    for lock in folder.glob("*/lock"):
+        with open(lock) as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            forget_old(lock.parent)
     return folder
 
 
@@ -294,6 +295,14 @@ def _laptop_path() -> str:
     return ":".join(dict.fromkeys([*folders, *PLAIN_PATH.split(":")]))
 
 
+def _described_path(folder: Path) -> str | None:
+    """The laptop's PATH as it was when the site came up."""
+    try:
+        return str(json.loads((folder / "site.json").read_text())["laptop"]["path"])
+    except FileNotFoundError:
+        return None
+
+
 def _write_description(folder: Path) -> None:
     """site.json: what tests need to know."""
     shared, home = folder / "shared", folder / "laptop/home/tester"
@@ -328,7 +337,7 @@ def _write_description(folder: Path) -> None:
         "laptop": {
             "user": "tester",
             "home": "/home/tester",
-            "path": _laptop_path(),
+            "path": _described_path(folder) or _laptop_path(),
             "home_on_machine": str(home),
         },
         "cluster": {
@@ -406,7 +415,7 @@ def _entering(
     _, _, uid, gid, _, home, shell = known[user]
     path = PLAIN_PATH if user != "root" else f"/usr/local/sbin:{PLAIN_PATH}:/usr/sbin:/sbin"
     if name == "laptop" and user != "root":
-        path = _laptop_path()
+        path = _described_path(folder) or _laptop_path()
         variables = (f"SITE_PATH={path}", *variables)
     environment = [
         f"HOME={home}",

@@ -18,6 +18,7 @@ sys.path.insert(0, str(HERE / "standin"))
 
 import namespaces  # noqa: E402
 from base import cache_folder  # noqa: E402, F401
+from execute import forget_old  # noqa: E402, F401
 
 ALL_NAMESPACES = (
     namespaces.CLONE_NEWNS

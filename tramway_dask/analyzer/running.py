@@ -202,9 +202,10 @@ def _reach(plan: Plan, analyzer: RWAnalyzer) -> Reach:
     env = analyzer.env
     if env.shares_files:
         return Reach(analyzer.results, parts=env.parts_folder)
-    sources = {
-        u.source.name: u.source for u in plan.todo if u.source is not None and u.source.path is not None
-    }
+    concerned = [u.source for u in plan.todo if u.source is not None]
+    if len(concerned) < len(plan.todo):  # a stage over the full dataset may read any file
+        concerned = list(analyzer.spt_data)
+    sources = {s.name: s for s in concerned if s.path is not None}
     here = [s for s in sources.values() if not s.elsewhere]
     staged = dict(env.stage([s.path for s in here], {s.path: s.file_digest() for s in here}))
     staged |= {s.path: s.path for s in sources.values() if s.elsewhere}

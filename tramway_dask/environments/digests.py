@@ -6,7 +6,9 @@ known by; containers by the SHA-256 that is published with them.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 from pathlib import Path
 
 __all__ = ["B2SUM", "SHA256_LENGTH", "file_digest", "file_sha256", "sum_command"]
@@ -24,7 +26,13 @@ print(digest.hexdigest())'; }
 
 
 def file_sha256(path: str | Path) -> str:
-    """Return the SHA-256 checksum of a file, as 64 hexadecimal digits."""
+    """Return the SHA-256 checksum of a file, as 64 hexadecimal digits; it is remembered until the file changes."""
+    found = os.stat(path)
+    return _remembered(os.fspath(path), found.st_size, found.st_mtime_ns, found.st_dev, found.st_ino)
+
+
+@functools.lru_cache(maxsize=64)
+def _remembered(path: str, *_: int) -> str:
     return _digest(path, "sha256")
 
 

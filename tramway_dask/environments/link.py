@@ -216,8 +216,14 @@ class Link:
         UnreachableError
             When the link is not up within `reconnect_for` seconds: the command was not started.
         ClusterError
-            When the command failed, with what it said on standard error.
+            When the command failed, with what it said on standard error; or when the input has a NUL
+            character, which Bash would lose.
         """
+        if input is not None and "\0" in input:
+            raise ClusterError(
+                f"the input of `{shorten(command)}` has a NUL character, which Bash cannot hold: write it to a file "
+                "(Connection.write, Connection.upload)"
+            )
         mark = f"-{secrets.token_hex(12)}-"
         stdin = None if input is None else input.encode()
         words = shlex.join(["bash", "-lc", _script(command, mark, stdin)])

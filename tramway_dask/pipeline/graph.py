@@ -166,7 +166,9 @@ def build_graph(
                 sources[data] = delayed(_travelling(source, reach), name=f"source-{data}", traverse=False)
             light = sources[data]
             given |= _data(batch, light, tables, data, salt, specification)
-        elif batch.units[0].tables:
+        if source is None and reach.paths:
+            given["paths"] = delayed(dict(reach.paths), traverse=False, pure=False)
+        if source is None and batch.units[0].tables:
             held = {
                 s.name: delayed(s, name=f"table-{salt}{s.name}", traverse=False)
                 for s in batch.units[0].tables

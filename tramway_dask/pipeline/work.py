@@ -13,7 +13,7 @@ import socket
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -193,6 +193,7 @@ def run_units(
     table: Any = None,
     upstream: Sequence[Sequence[Any]] = (),
     store: Store | None = None,
+    paths: Mapping[str, str] | None = None,
 ) -> list[UnitResult]:
     """Apply a stage to units of one source.
 
@@ -214,12 +215,16 @@ def run_units(
         Results of earlier stages, per task.
     store : Store, optional
         Results folder, if it can be read from here.
+    paths : mapping of str to str, optional
+        For a stage over the full dataset, where the files of the sources are here.
 
     Returns
     -------
     list of UnitResult
         One per task.
     """
+    if source is None and paths:
+        analyzer = _with_files_at(analyzer, paths)
     results = []
     for i, task in enumerate(tasks):
         began = time.perf_counter()
@@ -244,6 +249,14 @@ def run_units(
             )
         )
     return results
+
+
+def _with_files_at(analyzer: Any, paths: Mapping[str, str]) -> Any:
+    """Return the specification with the files of its sources at other places."""
+    sources = [copy.copy(s) for s in analyzer.spt_data]
+    for source in sources:
+        source.path = paths.get(source.name, source.path)
+    return analyzer.restricted(sources, None, None)
 
 
 def _run_unit(

@@ -22,6 +22,8 @@ import namespaces
 from options import Options, RefusedError, why
 
 CACHE = Path("/var/cache/singularity-standin")
+# unpacked images per user, beside those in which something runs
+KEPT = 3
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 KEPT_BY_CLEANENV = (
     "TERM",
@@ -64,7 +66,7 @@ class Mount:
 
 
 def unpacked(image: str) -> Path:
-    """The root file system of `image`, unpacked once for this user."""
+    """The root file system of `image`, unpacked once for this user; it stays while this process lives."""
     path = _existing_image(image)
     cache = _user_cache()
     with open(cache / "lock", "w") as lock:
@@ -73,7 +75,25 @@ def unpacked(image: str) -> Path:
         if not root.exists():
             _unpack(path, root)
         os.utime(root)
+        # held open by the command that this process becomes
+        used = os.open(f"{root}.used", os.O_RDWR | os.O_CREAT, 0o600)
+        os.set_inheritable(used, True)
+        fcntl.flock(used, fcntl.LOCK_SH)
+        forget_old(cache)
     return root
+
+
+def forget_old(cache: Path) -> None:
+    """Remove what a user has unpacked and not used lately."""
+    roots = [path for path in cache.glob("?" * 64) if path.is_dir()]
+    for root in sorted(roots, key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        with open(f"{root}.used", "w") as used:
+            try:
+                fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            shutil.rmtree(root, ignore_errors=True)
+            os.unlink(used.name)
 
 
 def _existing_image(image: str) -> Path:
