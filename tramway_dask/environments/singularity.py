@@ -107,10 +107,7 @@ class SingularitySlurm(SlurmOverSSH):
         path = location.remote_path(home, self._images(home))
         shell, host = run.shell, run.shell.host
         if location.action == "upload":
-            assert location.source is not None
-            with transfer_bar("container", Path(location.source).stat().st_size) as advanced:
-                await shell.run(f"umask 077 && mkdir -p {shlex.quote(path.rpartition('/')[0])}")
-                await shell.upload(Path(location.source), path, progress=advanced, digest=location.sha256)
+            await self._send_image(shell, location, path)
         elif location.action == "download":
             words = location.download_words(path)
             await shell.run(shlex.join(words), input=download_script(), timeout=4000)
@@ -125,6 +122,20 @@ class SingularitySlurm(SlurmOverSSH):
                 f"{done.stderr.strip()[-2000:]}"
             )
         check_versions(installed_versions(), parse_versions(done.stdout), image=location.name)
+
+    @staticmethod
+    async def _send_image(shell: Any, location: Location, path: str) -> None:
+        assert location.source is not None
+        source, there = Path(location.source), shlex.quote(path)
+        folder = shlex.quote(path.rpartition("/")[0])
+        found = await shell.run(
+            f"umask 077 && mkdir -p {folder} && {{ stat -L -c %s -- {there} 2>&1 || true; }}"
+        )
+        size = source.stat().st_size
+        # its folder is named by its content, which was checked when it got there
+        if found.stdout.strip() != str(size):
+            with transfer_bar("container", size) as advanced:
+                await shell.upload(source, path, progress=advanced, digest=location.sha256)
 
 
 def _bound(options: str) -> list[str]:
