@@ -119,7 +119,8 @@ async def main():
     said["syntax"] = (await c.run("echo 'open", check=False)).status
     said["signal"] = (await c.run("kill -9 $$", check=False)).status
     said["home"] = await c.home()
-    for command, options in (("cat; true", {"input": "a\0b"}), ("ls /nowhere", {}), ("cat", {"input": "secret"}), ("cat >&2; exit 4", {"input": "boo"})):
+    nul, boo = ("cat; true", {"input": "a\0b"}), ("cat >&2; exit 4", {"input": "boo"})
+    for command, options in (nul, ("ls /nowhere", {}), ("cat", {"input": "secret"}), boo):
         try:
             await c.run(command + ("; false" if command == "cat" else ""), **options)
         except ClusterError as error:
@@ -458,8 +459,8 @@ async def main():
         if n > 10_000_000 and len(sys.argv) > 1 and not progress.told:
             progress.told = True
             print("ready", flush=True)
-        if progress.told:
-            time.sleep(0.05)
+            while not (Path.home() / "cut").exists():
+                time.sleep(0.05)
     progress.told = False
     sent = await c.upload(name, "/scratch/alice/in put/big.bin", progress=progress)
     falls = [(a, b) for a, b in zip(seen, seen[1:]) if b < a]
@@ -473,9 +474,12 @@ def test_upload_is_resumed(site: Site) -> None:
     process = site.popen("laptop", "tester", words)
     assert process.stdout.readline() == "ready\n"
     site.cut("reset")
+    cut = Path(site.info["laptop"]["home_on_machine"]) / "cut"
+    cut.touch()
     time.sleep(2)
     site.cut("off")
     said = json.loads(finished(site, process))
+    cut.unlink()
     assert said["sent"]
     assert said["last"] == [60_000_000]
     # it went on near where it was cut
