@@ -371,7 +371,9 @@ def test_what_is_wrong_is_told_and_leaves_nothing(site: Site, script: str) -> No
         on_login(site, "until curl -s -o /dev/null http://127.0.0.1:18801/; do sleep 0.1; done")
         before = on_login(site, look)
         wrong = {name: settings for name, (settings, _) in WRONG.items()}
-        output = laptop(site, script, f"WRONG = {wrong!r}\nINTERACTIVE = {INTERACTIVE!r}\n{TRIALS}", timeout=300)
+        output = laptop(
+            site, script, f"WRONG = {wrong!r}\nINTERACTIVE = {INTERACTIVE!r}\n{TRIALS}", timeout=300
+        )
         found = json.loads(output.split("FOUND ")[1])
         assert len(found) == len(WRONG) + len(INTERACTIVE)
         for name, detach, kind, message in found:
