@@ -63,6 +63,22 @@ def test_same_maps_as_on_the_laptop(lab: Session) -> None:
     assert found[5] < 45  # seconds from the start of Python to the maps; a loaded machine is slow
 
 
+def test_stage_over_all_files(lab: Session) -> None:
+    returned, expected = lab.do(
+        """
+        def lengths(a):
+            return [(s.path, len(s.dataframe)) for s in a.spt_data]
+
+        a = analyzer("all-files", models.D(), env)
+        a.pipeline.append_stage(lengths, granularity="full dataset")
+        r = a.run(progress=False)
+        answer = [r.returned.get(("lengths", "", ""), str(r)), [len(s.dataframe) for s in a.spt_data]]
+        """
+    )
+    assert [n for _, n in returned] == expected, returned
+    assert all(path.startswith("/scratch/alice/") for path, _ in returned)
+
+
 def test_functions_of_the_script_and_of_modules_beside_it(lab: Session) -> None:
     found = lab.do(
         """
