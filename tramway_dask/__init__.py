@@ -11,7 +11,7 @@ from .pipeline import stages
 from .pipeline.report import RunReport
 from .results import Store
 from .segmentation import cell_mergers, sampler, tesseller, tessellers, time
-from .spt_data import commit_as_analysis, read, single
+from .spt_data import commit_as_analysis, linkers, read, single
 
 try:
     __version__ = version("tramway_dask")
@@ -26,6 +26,7 @@ __all__ = [
     "commit_as_analysis",
     "environments",
     "errors",
+    "linkers",
     "mapper",
     "models",
     "read",

@@ -21,6 +21,7 @@ from ..errors import SpecificationError, TramwayDaskError, suggest
 from ..inference import models
 from ..pipeline import stages
 from ..segmentation import cell_mergers, sampler, tesseller, tessellers, time
+from ..spt_data import linkers
 from .rwanalyzer import RWAnalyzer
 
 __all__ = ["from_mapping", "read_configuration"]
@@ -28,7 +29,7 @@ __all__ = ["from_mapping", "read_configuration"]
 SECTIONS = ("spt_data", "roi", "tesseller", "time", "sampler", "mapper", "stages", "env", "results", "seed")
 STAGES = ("tessellate", "infer", "tessellate_and_infer")
 # classes that are there to be derived from, or need an object that no file can hold
-NOT_TYPES = {"BaseSampler", "CallableTesseller", "Environment", "GivenClient", "Tesseller", "Time"}
+NOT_TYPES = {"BaseSampler", "CallableTesseller", "Environment", "GivenClient", "Linker", "Tesseller", "Time"}
 FILTERS = ("roi_index", "spt_source")
 # arguments that are paths, relative to the folder of the file
 PATHS = {"pattern", "path", "tessellation"}
@@ -190,6 +191,8 @@ def _call_initializers(section: str, target: Any, options: dict[str, Any], folde
         arguments = _mapping(f"{section}.{name}", value)
         with _in(f"[{section}.{name}] "):
             arguments = _paths(arguments, folder)
+            if "linker" in arguments:
+                arguments["linker"] = _component(f"{section}.{name}.linker", arguments["linker"], (linkers,))
             _check_arguments(method, arguments)
             method(**arguments)
     for name, value in options.items():

@@ -261,7 +261,7 @@ def _digest_of_data(batch: Batch, reach: Reach) -> str:
     """Return what a source's task names must differ by: its content, and how it is read and used."""
     parameters = batch.units[0].task.parameters
     source = batch.source
-    about = [parameters.get("data"), source.localization_precision, reach.paths.get(source.name), source.path]
+    about = [parameters.get("data"), source.given_precision, reach.paths.get(source.name), source.path]
     return fingerprint(about)[:12]
 
 

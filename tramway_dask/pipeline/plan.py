@@ -325,7 +325,7 @@ def _unit(
     failure = place.failure
     parameters: dict[str, Any] = {
         "data": place.content,
-        "localization_precision": source.localization_precision,
+        "localization_precision": source.given_precision,
         "regions": [canonical([[b.lower, b.upper] for b in r.boxes]) for r in regions],
         "seed": analyzer.seed,
         "algorithms": ALGORITHMS,

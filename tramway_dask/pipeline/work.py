@@ -314,6 +314,7 @@ def restrict(
                 one.hold(held[one.name])
         return analyzer.restricted(sources, None, _Trees(before, store))
     source = copy.copy(source)
+    source.learn(rows)
     if isinstance(table, pd.DataFrame):
         source.hold(table)
     own = [region.of_source(source, rows) for region in regions]

@@ -137,7 +137,7 @@ def read_table(
         Keep a ``z`` that is the same everywhere.
     """
     try:
-        table = _read_numbers(layout, choice)
+        table = read_numbers(layout, choice)
         if "n" not in table:
             table["n"] = 1.0
         check(table)
@@ -228,7 +228,8 @@ def choose_in_file(layout: Layout, columns: Any, extra: tuple[str, ...]) -> tupl
     return choice, certain
 
 
-def _read_numbers(layout: Layout, choice: Choice) -> pd.DataFrame:
+def read_numbers(layout: Layout, choice: Choice) -> pd.DataFrame:
+    """Return the chosen columns of a text file as they stand in it."""
     roles = choice.position
     core = {role: at for role, at in roles.items() if role in ("n", *SPACE, "t", "frame")}
     others = {role: at for role, at in roles.items() if role not in core}

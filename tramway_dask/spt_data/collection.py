@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -17,6 +18,9 @@ from .files import Absent, by_name, find_absent, match
 from .formats import check_options
 from .sources import Source
 
+if TYPE_CHECKING:
+    from .linkers import Linker
+
 __all__ = [
     "SPTData",
     "from_ascii_file",
@@ -24,6 +28,7 @@ __all__ = [
     "from_dataframe",
     "from_dataframes",
     "from_files",
+    "from_localizations",
     "from_mat_file",
     "from_mat_files",
     "from_rwa_file",
@@ -99,6 +104,54 @@ class SPTData:
         for name in ("pixel_size", "dt"):  # is there such an argument?
             check_options(reader, {name: 1} if name in given else {})
         return self._replace_files(pattern, reader, options, each=given)
+
+    def from_localizations(
+        self,
+        pattern: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        linker: Linker | type[Linker],
+        **options: Any,
+    ) -> SPTData:
+        """Take files of localizations, which are linked into trajectories where and when they are read.
+
+        Parameters
+        ----------
+        pattern : str, path, or list of them
+            As for `from_ascii_files`. Files of ThunderSTORM, Elyra, Nanoimager, rapidSTORM, Picasso, SMAP,
+            DECODE, or tables with a header and the columns frame, x and y.
+        linker : Linker
+            One of `tramway_dask.spt_data.linkers`, as ``NonTrackingTracker(search_range=0.3, memory=1)``. It
+            is part of what identifies the data: with other parameters, maps are made anew.
+        **options
+            As for `from_files`: ``dt`` (s) is needed by most, ``pixel_size`` (µm) by those in pixels; see
+            `tramway_dask.spt_data.localizations.read_localizations`. Without a ``localization_precision``,
+            the median of the uncertainties that a file states is taken.
+
+        Raises
+        ------
+        DataError
+            If a pattern matches no file. Files that hold trajectories already are refused when they are
+            looked at, unless ``reader="localizations"`` says that they are to be linked anew.
+        SpecificationError
+            If an argument is not known, or a parameter of the linker is missing.
+
+        Examples
+        --------
+        >>> from tramway_dask import RWAnalyzer, linkers
+        >>> a = RWAnalyzer()
+        >>> linker = linkers.NonTrackingTracker(search_range=0.3, memory=1)
+        >>> a.spt_data.from_localizations("storm/*.csv", dt=0.02, linker=linker)  # doctest: +SKIP
+        """
+        from .linkers import Linker
+
+        if isinstance(linker, type) and issubclass(linker, Linker):
+            linker = linker()
+        if not isinstance(linker, Linker):
+            raise SpecificationError(
+                f"linker: expected e.g. linkers.NonTrackingTracker(search_range=0.3), got {linker!r}"
+            )
+        linker.check()
+        return self.from_files(pattern, linker=copy.copy(linker), **options)
 
     def from_ascii_file(self, path: str | os.PathLike[str], **options: Any) -> SPTData:
         """Take one text file; see `from_ascii_files`."""
@@ -480,6 +533,16 @@ def single(collection: Iterable[Any]) -> Any:
 def from_files(pattern: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], **options: Any) -> SPTData:
     """Return the collection of files of any known format; see `SPTData.from_files`."""
     return SPTData().from_files(pattern, **options)
+
+
+def from_localizations(
+    pattern: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    linker: Linker | type[Linker],
+    **options: Any,
+) -> SPTData:
+    """Return the collection of files of localizations, linked; see `SPTData.from_localizations`."""
+    return SPTData().from_localizations(pattern, linker=linker, **options)
 
 
 def read(path: str | os.PathLike[str], **options: Any) -> pd.DataFrame:

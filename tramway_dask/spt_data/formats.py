@@ -39,6 +39,12 @@ __all__ = [
 # lengths that no pixel size changes, if the file states them
 PHYSICAL = ("nm", "µm", "mm", "m")
 
+WHAT_TO_DO = (
+    "it holds localizations, which are not linked in trajectories; link them as they are read: "
+    "a.spt_data.from_localizations(..., linker=linkers.NonTrackingTracker(search_range=…)), with the largest "
+    "displacement from a frame to the next in µm; or link them in the program that made the file"
+)
+
 _SAMPLE = 1 << 16
 
 ENTRY_POINTS = "tramway_dask.readers"
@@ -157,6 +163,14 @@ class Recognition:
             If an argument of `needs` is missing.
         """
         lacking = [text for name, text in self.needs.items() if name not in given]
+        if not self.linked and "linker" not in given:
+            lacking.insert(0, WHAT_TO_DO)
+        elif self.linked and "linker" in given:
+            lacking.insert(
+                0,
+                "it holds trajectories, which need no linking: read it with from_files, "
+                "or link it anew by reader='localizations'",
+            )
         if lacking:
             raise DataError(f"{path}: recognised as {self.title}; " + "; ".join(lacking))
 
@@ -210,6 +224,7 @@ def _built_in(name: str, read: str, recognize: str | None = None, *, asked: bool
 _built_in("rwa", "rwa:read_rwa")
 _built_in("mat", "mat:read_mat")
 _built_in("mtrackj", "mtrackj:read_mtrackj", "mtrackj:recognize_mtrackj")
+_built_in("localizations", "localizations:read_localizations", "unlinked:recognize_localizations")
 _built_in("text", "text:read_text", "textformats:recognize_text")
 # for those who know that it is text, and what its columns are; never found by itself
 _built_in("ascii", "ascii:read_ascii", "text:recognize_ascii", asked=False)

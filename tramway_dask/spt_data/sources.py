@@ -84,6 +84,7 @@ class Source:
         self._translocations: pd.DataFrame | None = None
         self._frame_interval: float | None = None
         self._localization_precision: float | None = None
+        self._stated_precision: float | None = None
         self._temperature: float | None = None
         self._blocksize: int | None = None
         self.condition: str | None = None
@@ -170,6 +171,7 @@ class Source:
             place, read = self.place, find_reader(self.format)
             with contextlib.nullcontext(self.path) if place is None else place.fetched(self.path) as path:
                 table = read(path, **self.reading_options())
+            self.learn(table)
             if self.reader is None:
                 check_steps(table, self.path, self.units)
         if self._reset_origin is not None:
@@ -205,9 +207,24 @@ class Source:
 
     @property
     def units(self) -> str:
-        """Units of the file in words: stated in it, given or assumed."""
+        """Units of the file in words: stated in it, given or assumed; and how localizations are linked."""
         given = self._given()
-        return self.recognition.units(given.get("pixel_size"), given.get("dt"))
+        return self.recognition.units(given.get("pixel_size"), given.get("dt")) + self._linked()
+
+    def _linked(self) -> str:
+        """Return how localizations are linked, and where the localization precision is from, in words."""
+        linker = self.options.get("linker")
+        if linker is None:
+            return ""
+        sigma = self.recognition.columns.get("sigma")
+        if self._localization_precision is not None or sigma is None:
+            return f", linked by {linker!r}"
+        return f", linked by {linker!r}, localization precision: the median of {sigma!r}"
+
+    def learn(self, table: Any) -> None:
+        """Take the localization precision that a file of localizations states, if none is given."""
+        if self.options.get("linker") is not None and isinstance(table, pd.DataFrame):
+            self._stated_precision = table.attrs.get("localization_precision")
 
     def check_readable(self) -> None:
         """Complain of what the user must say and did not, before the file is read.
@@ -242,6 +259,7 @@ class Source:
 
     def hold(self, table: pd.DataFrame) -> None:
         """Keep a table that was read elsewhere."""
+        self.learn(table)
         self._table = table
         self._checked = True
         self._translocations = None
@@ -288,6 +306,7 @@ class Source:
         self._forget()
 
     def _forget(self) -> None:
+        self._stated_precision = None
         self._recognition = None
         if self.path is not None:
             self._table = None
@@ -317,8 +336,12 @@ class Source:
 
     @property
     def localization_precision(self) -> float | None:
-        """Standard deviation σ of the positioning error (µm); None if unknown."""
-        return self._localization_precision
+        """Standard deviation σ of the positioning error (µm); None if unknown.
+
+        If none is given, that of a file of localizations, once it is read: the median of its uncertainties.
+        """
+        given = self._localization_precision
+        return self._stated_precision if given is None else given
 
     @localization_precision.setter
     def localization_precision(self, sigma: float | None) -> None:
@@ -327,9 +350,14 @@ class Source:
         self._localization_precision = sigma
 
     @property
+    def given_precision(self) -> float | None:
+        """The localization precision (µm) as set; None if it is unknown or to be read from the file."""
+        return self._localization_precision
+
+    @property
     def localization_error(self) -> float | None:
         """Variance σ² of the positioning error (µm²); None if unknown."""
-        sigma = self._localization_precision
+        sigma = self.localization_precision
         return None if sigma is None else sigma**2
 
     @localization_error.setter
