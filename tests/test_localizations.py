@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
 import tramway_dask as td
 from tramway_dask import linkers
 from tramway_dask.analyzer.configuration import read_configuration
-from tramway_dask.cli import main
 from tramway_dask.errors import DataError, SpecificationError
 from tramway_dask.simulate import random_walk
 from tramway_dask.spt_data import from_files, from_localizations, single
@@ -116,17 +114,6 @@ def test_refused_in_a_plain_run(program: str, tmp_path: Path) -> None:
     path = write(tmp_path, program, truth(5))
     with pytest.raises(DataError, match=r"localizations, which are not linked .*from_localizations"):
         table_of(from_files(path, dt=DT))
-    a = td.RWAnalyzer()
-    a.results = tmp_path / "results"
-    a.spt_data.from_files(path, dt=DT)
-    a.tesseller = td.tessellers.Hexagons(resolution=1)
-    a.mapper = td.models.D()
-    a.pipeline.append_stage(td.stages.tessellate_and_infer(map_label="d"))
-    with pytest.raises(DataError, match=r"from_localizations\(\.\.\., linker="):
-        a.plan()
-    told = CliRunner().invoke(main, ["info", str(path), "--dt", str(DT)])
-    assert told.exit_code == 2
-    assert "not linked in trajectories" in told.output
 
 
 def test_what_is_missing_or_wrong(tmp_path: Path) -> None:
@@ -191,9 +178,10 @@ def test_linked_on_workers(tmp_path: Path) -> None:
         "ThunderSTORM csv, lengths in nm (stated in the file), times in frames of 0.02 s (given), linked by "
         "NonTrackingTracker(search_range=0.4), localization precision: the median of 'uncertainty_xy [nm]'"
     )
-    assert said in str(a.plan())
+    source = single(a.spt_data)
+    assert f"{source.recognition.title}, {source.units}" == said
+    assert {u.status for u in a.plan().units} == {"to do"}
     assert a.run(progress=False).ok
-    assert a.results.read_run()["sources"]["thunderstorm"]["read_as"] == said
     assert not single(a.spt_data)._checked  # nothing was read here
     maps = a.maps("d")
     assert np.average(maps["diffusivity"], weights=maps["n"]) == pytest.approx(0.1, rel=0.15)

@@ -41,8 +41,8 @@ def read_localizations(
     Parameters
     ----------
     path : str or Path
-        File of ThunderSTORM, Elyra, Nanoimager, rapidSTORM, or another text table with a header and the columns frame (or time), x and y. Trajectories that it may
-        have already are not looked at.
+        File of ThunderSTORM, Elyra, Nanoimager or rapidSTORM, or another text table with a header and the
+        columns frame (or time), x and y. Trajectories that it may have already are not looked at.
     linker : Linker
         One of `tramway_dask.spt_data.linkers`.
     columns : mapping, optional
