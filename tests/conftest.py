@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,28 @@ from site_fixtures import image, site  # noqa: F401
 from site_sessions import cluster, mark  # noqa: F401
 
 
-class _NoOracle(MetaPathFinder):
-    """Skips the tests that compare with TRamWAy, where it cannot be installed (pandas 3)."""
+class _Fence(MetaPathFinder):
+    """Fails a test that compares with TRamWAy without being marked so: it would run where there is none."""
+
+    marked = False
 
     def find_spec(self, name: str, *_: Any) -> None:
-        if name.split(".")[0] == "tramway":
-            pytest.skip("TRamWAy does not run with this pandas", allow_module_level=True)
+        if name.split(".")[0] == "tramway" and not self.marked:
+            pytest.fail("this test imports TRamWAy: mark it with @pytest.mark.oracle", pytrace=False)
 
 
-if os.environ.get("TRAMWAY_DASK_TESTS") == "without-oracle":
-    sys.meta_path.insert(0, _NoOracle())
+_fence = _Fence()
+sys.meta_path.insert(0, _fence)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Tell the fence whether the test, whose fixtures come with it, may import TRamWAy."""
+    _fence.marked = item.get_closest_marker("oracle") is not None
+    try:
+        return (yield)
+    finally:
+        _fence.marked = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -95,6 +95,7 @@ def test_bayes_factors_are_the_integrals(noise, size):
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("noise", [0.0, 4e-4, 1e-2])
 def test_bayes_factors_and_counts_are_tramways(noise):
     with quiet():
@@ -141,6 +142,7 @@ def test_log_gammainc_where_it_underflows():
     np.testing.assert_allclose(slope, p / x / (1 + np.array([t.sum() for t in terms])), rtol=1e-6)
 
 
+@pytest.mark.oracle
 def test_maps_of_the_conjugate_prior_are_tramways(tramway):
     with quiet():
         from tramway.inference.d_conj_prior import infer_d_conj_prior
@@ -153,6 +155,7 @@ def test_maps_of_the_conjugate_prior_are_tramways(tramway):
     assert ours["n"].to_numpy() == pytest.approx(theirs["n"].to_numpy())
 
 
+@pytest.mark.oracle
 def test_signal_maps_are_tramways(tramway):
     with quiet():
         from tramway.inference.snr import add_snr_extensions
@@ -164,6 +167,7 @@ def test_signal_maps_are_tramways(tramway):
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.oracle
 def test_bayes_factor_maps_are_tramways(tramway):
     with quiet():
         from tramway.inference.bayes_factors import calculate_bayes_factors_for_one_cell

@@ -154,6 +154,7 @@ def test_errors_are_those_of_the_whole_covariance():
         np.testing.assert_allclose(found.force_se[:, k], np.sqrt(np.diag(force)), rtol=1e-5)
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("rgrad", ["delta0", "grad"])
 def test_objective_equals_tramway_and_our_optimum_is_not_higher(rgrad):
     ours = case(0.3, trajectories=8)
@@ -192,6 +193,7 @@ def test_objective_equals_tramway_and_our_optimum_is_not_higher(rgrad):
     np.testing.assert_allclose(optimum.x[:size], theirs["diffusivity"], rtol=0.05, atol=1e-3)
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("model", ["D", "DF"])
 @pytest.mark.parametrize("rgrad", ["delta0", "grad"])
 def test_smoothed_objective_equals_tramway(model, rgrad):

@@ -50,6 +50,7 @@ def test_density_integrates_to_one_in_any_chunks(monkeypatch):
     np.testing.assert_allclose(epanechnikov_density(xy, grid, grid, 0.15), whole, rtol=1e-12)
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("options", [{}, {"min_kernel_density": 0.02, "target_pattern_size": 0.4, "dr": 3}])
 def test_maxima_equal_tramway(seed, options):

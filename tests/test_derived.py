@@ -84,6 +84,7 @@ def test_models_use_the_gradient_that_is_chosen():
     assert model == D(grad="gradn")
 
 
+@pytest.mark.oracle
 def test_unscaled_slopes_equal_tramway():
     tramway = case(trajectories=25)
     from tramway.inference.gradient import delta0_without_scaling
@@ -171,6 +172,7 @@ def test_error_of_the_curl_is_that_of_simulations():
     assert np.mean(np.var(curls, axis=0)[inside] / error[inside] ** 2) == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.oracle
 def test_curl_of_tramway():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -243,6 +245,7 @@ def test_spheres_hold_their_points():
             assert diameter / 2 <= radius[i] * (1 + 1e-9) <= 1.25 * diameter / np.sqrt(3)
 
 
+@pytest.mark.oracle
 def test_spherical_volume_of_tramway():
     tramway = case(trajectories=25)
     with warnings.catch_warnings():

@@ -42,6 +42,7 @@ def test_exact_on_linear_fields(mesh):
         np.testing.assert_allclose(found, np.broadcast_to(slope[:, None], found.shape), atol=1e-9)
 
 
+@pytest.mark.oracle
 def test_equals_tramway(tramway):
     from tramway.inference.gradient import grad1 as theirs
 
@@ -61,6 +62,7 @@ def test_equals_tramway(tramway):
             tramway.cells[i].cache = None
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("rgrad", ["delta0", "delta1"])
 def test_penalties_equal_tramway(tramway, rgrad):
     from tramway.inference import gradient as theirs

@@ -163,6 +163,7 @@ def tramway_centers(df, seed, **attributes):
     return analyzer.tesseller.tessellate(df).cell_centers
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 def test_cells_are_distributed_as_in_tramway():
     df = field(600, 3)

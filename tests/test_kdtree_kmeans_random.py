@@ -198,6 +198,7 @@ def pattern(matrix):
     return matrix
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("dimension", [2, 3])
 @pytest.mark.parametrize("attributes", [{}, {"max_level": 1}, {"max_probability": 0.05}])

@@ -218,6 +218,7 @@ def write_rwa(path, root, **options):
         save_rwa(str(path), Analyses(root), force=True, **options)
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("d", [2, 3])
 @pytest.mark.parametrize("kind", ["trajectories", "translocations"])
 def test_rwa_written_by_tramway(tmp_path, d, kind):
@@ -232,6 +233,7 @@ def test_rwa_written_by_tramway(tmp_path, d, kind):
     assert_frame_equal(read_rwa(tmp_path / "b.rwa"), expected.reset_index(drop=True))
 
 
+@pytest.mark.oracle
 def test_rwa_with_samplings_and_maps(tmp_path):
     from tramway_dask import simulate
 
@@ -270,6 +272,7 @@ def test_rwa_of_old(tmp_path, layout):
     assert_frame_equal(read_rwa(path)[["n", "x", "y", "t"]], df)
 
 
+@pytest.mark.oracle
 def test_rwa_without_trajectories(tmp_path):
     path = tmp_path / "a.rwa"
     write_rwa(path, None)
@@ -286,6 +289,7 @@ def test_rwa_without_trajectories(tmp_path):
         read_rwa(tmp_path / "none.rwa")
 
 
+@pytest.mark.oracle
 def test_links_out_of_the_file_are_not_followed(tmp_path):
     df = table()
     write_rwa(tmp_path / "real.rwa", df)
@@ -308,6 +312,7 @@ def test_links_out_of_the_file_are_not_followed(tmp_path):
         read_rwa(tmp_path / "a.rwa")
 
 
+@pytest.mark.oracle
 def test_h5py_is_asked_for(tmp_path, monkeypatch):
     df = table()
     write_rwa(tmp_path / "a.rwa", df)
@@ -321,6 +326,7 @@ def test_h5py_is_asked_for(tmp_path, monkeypatch):
     assert_frame_equal(read_mat(tmp_path / "b.mat", columns="nxyt"), df)
 
 
+@pytest.mark.oracle
 def test_from_the_analyzer(tmp_path):
     df = table()
     pixels = frames(df).assign(x=df.x / 0.16, y=df.y / 0.16)
@@ -363,6 +369,7 @@ def intact(tmp_path_factory):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+@pytest.mark.oracle
 @settings(max_examples=250, deadline=2000)
 @given(st.data())
 def test_broken_files_are_refused(tmp_path_factory, intact, data):
@@ -392,6 +399,7 @@ def test_broken_files_are_refused(tmp_path_factory, intact, data):
     assert df.n.is_monotonic_increasing
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("code", [0, 8, 14, 19, 200, 0xFF01])
 def test_type_codes_that_stop_scipy(tmp_path, intact, code):
     content = bytearray(intact["5.mat"])

@@ -46,6 +46,7 @@ def options_of_tramway(plugin):
     return (named | set(setup["arguments"])) - INTERNAL
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize(
     "plugin, least",
     [
@@ -71,6 +72,7 @@ def test_every_option_of_tramway_is_accepted_or_said_to_be_lost(plugin, least):
             assert name in model.parameters(), name
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize(
     "call, changed",
     [

@@ -34,6 +34,7 @@ def equal(ours, theirs):
         np.testing.assert_allclose(np.r_[a, b], np.r_[c, d], rtol=1e-12)
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("group", [False, True])
 @pytest.mark.parametrize(
@@ -103,6 +104,7 @@ def random_boxes(seed, count, dimension):
     return [(a, a + b) for a, b in zip(lower, rng.uniform(0.2, 0.6, (count, dimension)), strict=True)]
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=30, deadline=None)
 @given(

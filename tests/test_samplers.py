@@ -123,6 +123,7 @@ def tramway_sets(df, knn, centers_from, floor=0, kind="Knn", window=None):
     return found
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("cells", [Squares(resolution=0.11), Hexagons(resolution=0.13)])
 @pytest.mark.parametrize(
@@ -173,6 +174,7 @@ def test_balls(seed, size, dimension, radii, floor, windows):
             assert members(partition, first + c) == expected
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 def test_balls_as_in_tramway():
     df = table(7, 600)
@@ -218,6 +220,7 @@ def test_nearest_in_time(seed, size, dimension, bounds, floor, window):
             assert members(partition, first + c) == expected
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("least", "floor"), [(8, 0), (25, 0), (12, 3)])
 def test_nearest_in_time_as_in_tramway(least, floor):
@@ -263,6 +266,7 @@ def test_a_function_of_the_cell_gives_the_bounds():
     assert some.location_count.tolist() == expected
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 def test_functions_as_in_tramway():
     df = table(7, 1200)
@@ -276,6 +280,7 @@ def test_functions_as_in_tramway():
     assert [members(partition, i) for i in range(len(expected))] == expected
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 def test_fewer_points_than_asked_for_go_to_all_cells():
     df = table(3, 20)

@@ -77,6 +77,7 @@ def slow_crop(df, lower, upper, tmin=-np.inf, tmax=np.inf):
     return pd.DataFrame(rows, columns=columns, dtype=float).astype({"n": "int64"})
 
 
+@pytest.mark.oracle
 @settings(max_examples=40, deadline=None)
 @given(tables)
 def test_translocations_equal_tramway(df):
@@ -135,6 +136,7 @@ def test_crop_follows_the_rule(df, corners, times):
         assert_frame_equal(out, expected, check_dtype=False, check_column_type=False)
 
 
+@pytest.mark.oracle
 @settings(max_examples=40, deadline=None)
 @given(tables, boxes)
 def test_crop_equals_tramway_but_for_its_lost_first_locations(df, corners):
@@ -179,6 +181,7 @@ def test_crop_refuses_bad_boxes(box):
         crop(walk([3]), (0, 0), (1, 1), 2, 1)
 
 
+@pytest.mark.oracle
 @settings(max_examples=40, deadline=None)
 @given(tables, st.floats(0.001, 0.2), st.booleans(), st.booleans())
 def test_static_filter_equals_tramway(df, min_msd, full, moving):
@@ -208,6 +211,7 @@ def test_static_fraction_and_default_threshold():
         discard_static_trajectories(df, 0.1, full_trajectory=2.0)
 
 
+@pytest.mark.oracle
 @settings(max_examples=40, deadline=None)
 @given(tables, st.booleans())
 def test_reindex_equals_tramway(df, moving):

@@ -184,6 +184,7 @@ def test_content_makes_the_fingerprint():
     assert canonical(mesh) == {"object": "Tessellation", "content": mesh.fingerprint()}
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("kind", "plugin"), [(Squares, "grid"), (KMeans, "kmeans"), (Hexagons, "hexagon")])
 @pytest.mark.parametrize(

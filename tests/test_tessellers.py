@@ -197,6 +197,7 @@ def tramway_mesh(kind, df, **attributes):
 trajectories = table(11, 1500)
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("attributes", [{"resolution": 0.15}, {"resolution": 0.31}, {}])
 def test_squares_as_in_tramway(attributes):
@@ -209,6 +210,7 @@ def test_squares_as_in_tramway(attributes):
     np.testing.assert_array_equal(ours.cell_index(trajectories), theirs.cell_index(trajectories[["x", "y"]]))
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "attributes", [{"resolution": 0.15}, {"resolution": 0.31}, {"resolution": 0.2, "tilt": 0.5}, {}]
@@ -221,6 +223,7 @@ def test_hexagons_as_in_tramway(attributes):
     np.testing.assert_array_equal(ours.cell_index(trajectories), theirs.cell_index(trajectories[["x", "y"]]))
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("attributes", [{"resolution": 0.2}, {}])
 def test_kmeans_as_in_tramway(attributes):
@@ -242,6 +245,7 @@ def test_resolution_and_reference_distance():
     assert pickle.loads(pickle.dumps(cells)) == cells
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("name", ["Squares", "Hexagons", "KMeans"])
 def test_a_reference_distance_leaves_the_count_criterion_on(name):
     """As in TRamWAy, where it acts through the least distance only."""

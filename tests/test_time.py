@@ -26,6 +26,7 @@ class FakeMaps(Artefact):
         self.table, self.runtime = table, runtime
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize(
     ("duration", "shift", "count"), [(20, 20, 4), (20, 10, 7), (30, 20, 4), (100, None, 1), (37, 5, 10)]
 )
@@ -55,6 +56,7 @@ def test_segments_are_closed_at_the_start_and_open_at_the_end():
     assert len(points) == len(cells) == 30
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 def test_assignment_as_in_tramway():
     from tramway.analyzer import RWAnalyzer
@@ -226,6 +228,7 @@ def test_combine_segments_needs_all_of_them():
     assert len(tree["cells"].labels) == 3
 
 
+@pytest.mark.oracle
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("duration", "shift"), [(20, 20), (20, 7), (50, None), (3, 10)])
 def test_frames_as_in_tramway(duration, shift):

@@ -152,6 +152,7 @@ def tramway_lattice():
     return cells, np.array(index), reverse, dt_mean, ours
 
 
+@pytest.mark.oracle
 def test_objective_in_time_equals_tramway(tramway_lattice):
     cells, index, reverse, dt_mean, ours = tramway_lattice
     from tramway.inference.stochastic_dv import local_dv_neg_posterior

@@ -137,6 +137,7 @@ def test_jeffreys_derivatives():
         np.testing.assert_allclose((up[1] - down[1]) / (2 * h), d2, rtol=1e-5)
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("steps", [False, True])
 def test_equals_tramway(steps):
     ours = case(trajectories=40, steps=steps, seed=8)
