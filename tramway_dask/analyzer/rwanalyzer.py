@@ -412,16 +412,29 @@ class RWAnalyzer:
         self._spt_data = SPTData.of(sources)
         self._spt_data.attach(self)
 
-    def restricted(self, sources: Sequence[Source], regions: Sequence[Any] | None, trees: Any) -> RWAnalyzer:
-        """Return a copy that sees some sources and regions only; stages are applied to it."""
-        unit = copy.copy(self)
-        unit._components = {
-            name: None if held is None else copy.copy(held).bind(unit)
+    def __copy__(self) -> RWAnalyzer:
+        twin = self._twin()
+        twin._spt_data = copy.copy(self._spt_data)
+        twin._spt_data.attach(twin)
+        twin._pipeline._stages += self._pipeline._stages
+        twin._pipeline.collectibles += self._pipeline.collectibles
+        return twin
+
+    def _twin(self) -> RWAnalyzer:
+        """Return an analyzer with the same settings, each its own, that has no data yet."""
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__getstate__(), _spt_data=SPTData())
+        twin._components = {
+            name: None if held is None else copy.copy(held).bind(twin)
             for name, held in self._components.items()
         }
-        unit._roi = Regions(unit)
-        unit._roi.take(self.roi)
-        unit._pipeline = Pipeline()
+        twin._roi = Regions(twin)
+        twin._roi.take(self.roi)
+        return twin
+
+    def restricted(self, sources: Sequence[Source], regions: Sequence[Any] | None, trees: Any) -> RWAnalyzer:
+        """Return a copy that sees some sources and regions only; stages are applied to it."""
+        unit = self._twin()
         unit._trees = trees
         for source in sources:
             source.start_unit()

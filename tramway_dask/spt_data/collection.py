@@ -500,6 +500,11 @@ class SPTData:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
+    def __copy__(self) -> SPTData:
+        made = type(self).of(copy.copy(source) for source in self._held)
+        made._absent, made._defaults = self._absent, dict(self._defaults)
+        return made
+
     def __iter__(self) -> Iterator[Source]:
         return iter(list(self._sources))
 
