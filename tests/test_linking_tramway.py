@@ -6,16 +6,18 @@ import itertools
 import warnings
 
 import numpy as np
+import pytest
 from test_linking import DT, found, simulated
 
 from tramway_dask.spt_data import linkers
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from tramway.tracking.track_non_track import file_processing_loc as theirs
 
-
+@pytest.mark.oracle
 def test_agrees_with_tramway() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from tramway.tracking.track_non_track import file_processing_loc as theirs
+
     table = simulated(10).sort_values("frame", kind="stable", ignore_index=True)
     table = table[table["frame"] < 20]
     ours, _ = found(linkers.NonTrackingTracker(estimated_high_diffusivity=0.3), table)
