@@ -8,15 +8,19 @@ not believed. What h5py finds broken is a `DataError`.
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from ..errors import DataError, MissingDependencyError
 
-__all__ = ["SIGNATURE", "child", "has", "native", "numbers", "open_hdf5", "raw"]
+if TYPE_CHECKING:
+    from .formats import Head
+
+__all__ = ["SIGNATURE", "child", "has", "is_hdf5", "native", "numbers", "open_hdf5", "open_head", "raw", "record"]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -35,13 +39,39 @@ _BROKEN = (
 )
 
 
+def is_hdf5(data: bytes) -> bool:
+    """Tell whether the beginning of a file is that of an HDF5 file."""
+    # MATLAB writes 512 bytes of its own before
+    return any(data.startswith(SIGNATURE, at) for at in (0, 512, 1024, 2048))
+
+
 @contextlib.contextmanager
-def open_hdf5(path: Path, extra: str) -> Iterator[Any]:
+def open_head(head: Head, extra: str) -> Iterator[Any]:
+    """Open a file of which the beginning is at hand, and the rest where it is.
+
+    Raises
+    ------
+    DataError
+        As `open_hdf5`, or if the rest is out of reach.
+    """
+    if not head.complete and not head.path.is_file():
+        raise DataError(
+            f"{head.path}: what an HDF5 file holds cannot be told from its beginning; say its format: reader="
+        )
+    try:
+        with open_hdf5(io.BytesIO(head.data) if head.complete else head.path, extra) as file:
+            yield file
+    except DataError as error:
+        raise DataError(f"{head.path}: {error}") from error.__cause__
+
+
+@contextlib.contextmanager
+def open_hdf5(path: Path | BinaryIO, extra: str) -> Iterator[Any]:
     """Open a file for reading.
 
     Parameters
     ----------
-    path : Path
+    path : Path or binary file
         The file.
     extra : str
         Optional dependencies of this package that include h5py.
@@ -61,7 +91,7 @@ def open_hdf5(path: Path, extra: str) -> Iterator[Any]:
         import h5py
     except ImportError as error:
         raise MissingDependencyError(
-            f"{path} is an HDF5 file, and h5py is needed to read it: "
+            f"{path if isinstance(path, Path) else 'this'} is an HDF5 file, and h5py is needed to read it: "
             f'pip install "tramway_dask[{extra}]" (or h5py)'
         ) from error
     try:
@@ -128,6 +158,21 @@ def numbers(dataset: Any) -> np.ndarray:
     if getattr(dataset, "dtype", np.dtype(float)).kind not in "biuf":
         raise DataError(f"{dataset.name!r} does not hold numbers")
     return native(raw(dataset))
+
+
+def record(dataset: Any) -> dict[str, np.ndarray]:
+    """Return the columns of numbers of a dataset whose rows are records.
+
+    Raises
+    ------
+    DataError
+        As `raw`, or if the dataset has no columns.
+    """
+    names = getattr(getattr(dataset, "dtype", None), "names", None)
+    if names is None:
+        raise DataError(f"{dataset.name!r} has no columns")
+    rows = raw(dataset).ravel()
+    return {name: native(rows[name]) for name in names if rows.dtype[name].kind in "biuf"}
 
 
 def native(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Reader of trajectories in MATLAB files: arrays of numbers, Spot-On's and u-track's structs."""
+"""Reader of trajectories in MATLAB files: arrays of numbers, cells of them, Spot-On's and u-track's structs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import pandas as pd
 from ..component import positive
 from ..errors import DataError, SpecificationError
 from .columns import Choice, choose_columns, length_factor, split_columns, time_factor
-from .matfile import Struct, load_variable, stored_variables
+from .matfile import CELLS, Struct, load_variable, stored_variables
+from .matkinds import ARRAYS, SPOT_ON, U_TRACK, find_order, stacked
 from .tables import SPACE, check_trajectories
 
 __all__ = ["read_mat"]
 
 _DEFAULT = "plist"
-_SPOT_ON = "trackedPar"
-_U_TRACK = "tracksFinal"
 _FIELDS = ("xy", "Frame", "TimeStamp", "tracksCoordAmpCG", "seqOfEvents")
 _ASK = "say what its columns are, in order, '-' for those to ignore: columns=['n', 'x', 'y', 't']"
 
@@ -34,7 +33,9 @@ def read_mat(
 ) -> pd.DataFrame:
     """Read trajectories from a MATLAB file, of any version.
 
-    An array has a row per location, and `columns` says what its columns are. Struct arrays are
+    An array has a row per location, and `columns` says what its columns are, unless its numbers
+    leave no doubt: rows of a trajectory stand together, and time increases along them. In a
+    cell array, each cell is the array of a trajectory, without a column ``n``. Struct arrays are
     known by their fields: ``xy`` and ``TimeStamp`` are Spot-On's ``trackedPar`` (µm, s);
     ``tracksCoordAmpCG`` and ``seqOfEvents`` are u-track's ``tracksFinal`` (pixels, frames). Each
     row of a u-track coordinate matrix, i.e. each branch of a track that merges or splits, is a
@@ -45,7 +46,7 @@ def read_mat(
     path : str or Path
         File to read. Version 7.3 needs h5py.
     variable : str
-        Name of the variable. If there is no ``plist``, ``trackedPar`` and ``tracksFinal`` are
+        Name of the variable. If there is no ``plist``, ``trackedPar``, ``tracksFinal`` and ``tr`` are
         looked for too.
     columns : list, str or mapping
         Names of the columns of an array, in order (``['n', 'x', 'y', 't']``, ``'nxyt'``; ``'-'`` or
@@ -81,6 +82,8 @@ def read_mat(
         value = load_variable(path, name, _FIELDS)
         if isinstance(value, np.ndarray):
             table = _from_array(value, name, columns, scale, dt)
+        elif CELLS in value:
+            table = _from_array(stacked(value, name), name, _with_index(columns), scale, dt)
         elif "xy" in value and value.keys() & {"TimeStamp", "Frame"}:
             table = _from_spot_on(value, name, scale, dt)
         elif {"tracksCoordAmpCG", "seqOfEvents"} <= value.keys():
@@ -104,13 +107,18 @@ def _scale(coord_scale: float | None, pixel_size: float | None) -> float | None:
 
 
 def _choose_variable(found: dict[str, str], wanted: str) -> str:
-    candidates = [wanted, _SPOT_ON, _U_TRACK] if wanted == _DEFAULT else [wanted]
+    candidates = [wanted, SPOT_ON, U_TRACK, *ARRAYS] if wanted == _DEFAULT else [wanted]
     for name in candidates:
         if name in found:
             return name
     listed = ", ".join(f"{name!r} ({what})" for name, what in found.items())
     if not found:
         raise DataError("the file holds no variables")
+    if "saveloc" in found:
+        raise DataError(
+            "SMAP localizations, which are not linked in trajectories: link them when reading "
+            "(spt_data.from_localizations), or in SMAP"
+        )
     raise DataError(
         f"no variable {wanted!r}; the file has {listed}; say which one holds the trajectories: variable="
     )
@@ -128,7 +136,12 @@ def _from_array(
         raise DataError(f"variable {name!r} is {size}; expected a row per location")
     preview = pd.DataFrame(values[:3]).to_string(index=False, header=False)
     if columns is None:
-        raise DataError(f"variable {name!r} is {size}; {_ASK}. First rows:\n{preview}")
+        columns = find_order(values, name)
+        if "frame" in columns and scale is None:
+            raise DataError(
+                f"variable {name!r} does not say the unit of its lengths; give pixel_size= (how many µm their "
+                f"unit is). It is read as columns={columns}. First rows:\n{preview}"
+            )
     mapping = columns if isinstance(columns, Mapping) else None
     if mapping is None:
         names = split_columns(columns)  # type: ignore[arg-type]
@@ -152,6 +165,18 @@ def _from_array(
         if kept.strip("-_ ") and at not in choice.position.values():
             table[kept] = values[:, at]
     return _physical(table, choice, scale, dt)
+
+
+def _with_index(
+    columns: str | Sequence[str | None] | Mapping[str, str | int] | None,
+) -> Sequence[str] | Mapping[str, str | int] | None:
+    """Return the columns of the arrays in cells, behind the number of the cell."""
+    if columns is None:
+        return None
+    if isinstance(columns, Mapping):
+        moved = {k: v + 1 if isinstance(v, int) else v for k, v in columns.items()}
+        return moved if "n" in moved else {"n": 0, **moved}
+    return ["n", *split_columns(columns)]
 
 
 def _physical(table: pd.DataFrame, choice: Choice, scale: float | None, dt: float | None) -> pd.DataFrame:

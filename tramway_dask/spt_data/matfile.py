@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from .hdf5 import SIGNATURE, child, native, numbers, open_hdf5, raw
+from .hdf5 import child, is_hdf5, native, numbers, open_hdf5, raw
 from .matlayout import check_layout
 
-__all__ = ["Struct", "load_variable", "stored_variables"]
+__all__ = ["CELLS", "Struct", "load_variable", "stored_variables"]
 
 # field -> its value in each element of a struct array
 Struct = dict[str, list[np.ndarray]]
+
+# the name under which the elements of a cell array are
+CELLS = "{}"
 
 _BROKEN = (
     ArithmeticError,
@@ -36,13 +39,13 @@ _BROKEN = (
 )
 
 
-def stored_variables(path: Path) -> dict[str, str]:
+def stored_variables(path: Path | bytes) -> dict[str, str]:
     """Return the variables of a file.
 
     Parameters
     ----------
-    path : Path
-        MATLAB file of any version.
+    path : Path or bytes
+        MATLAB file of any version, or its content.
 
     Returns
     -------
@@ -59,17 +62,17 @@ def stored_variables(path: Path) -> dict[str, str]:
     if not _is_hdf5(path):
         found = _by_scipy(path, "whosmat")
         return {name: _described(shape, kind) for name, shape, kind in found}
-    with open_hdf5(path, "matlab") as file:
+    with open_hdf5(_opened(path), "matlab") as file:
         return {name: _described_hdf5(file, name) for name in file if not name.startswith("#")}
 
 
-def load_variable(path: Path, name: str, fields: Collection[str]) -> np.ndarray | Struct:
-    """Return a numeric array, or the fields of a struct array that hold numbers.
+def load_variable(path: Path | bytes, name: str, fields: Collection[str]) -> np.ndarray | Struct:
+    """Return a numeric array, the fields of a struct array that hold numbers, or the arrays of a cell array.
 
     Parameters
     ----------
-    path : Path
-        MATLAB file of any version.
+    path : Path or bytes
+        MATLAB file of any version, or its content.
     name : str
         A name from `stored_variables`.
     fields : collection of str
@@ -82,25 +85,30 @@ def load_variable(path: Path, name: str, fields: Collection[str]) -> np.ndarray 
     """
     if not _is_hdf5(path):
         return _from_scipy(_by_scipy(path, "loadmat", variable_names=[name]).get(name), name, fields)
-    with open_hdf5(path, "matlab") as file:
+    with open_hdf5(_opened(path), "matlab") as file:
         return _from_hdf5(file, name, fields)
 
 
-def _is_hdf5(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            head = file.read(4096)
-    except OSError as error:
-        raise DataError(f"cannot read the file: {error.strerror or error}") from error
-    # MATLAB writes 512 bytes of its own before
-    found = any(head.startswith(SIGNATURE, at) for at in (0, 512, 1024, 2048))
-    return found or head.startswith(b"MATLAB 7.3")
+def _is_hdf5(path: Path | bytes) -> bool:
+    if isinstance(path, bytes):
+        head = path
+    else:
+        try:
+            with open(path, "rb") as file:
+                head = file.read(4096)
+        except OSError as error:
+            raise DataError(f"cannot read the file: {error.strerror or error}") from error
+    return is_hdf5(head) or head.startswith(b"MATLAB 7.3")
 
 
-def _by_scipy(path: Path, function: str, **options: Any) -> Any:
+def _opened(path: Path | bytes) -> Path | io.BytesIO:
+    return io.BytesIO(path) if isinstance(path, bytes) else path
+
+
+def _by_scipy(path: Path | bytes, function: str, **options: Any) -> Any:
     from scipy.io import matlab
 
-    content = path.read_bytes()
+    content = path if isinstance(path, bytes) else path.read_bytes()
     check_layout(content)
     try:
         with warnings.catch_warnings():
@@ -115,6 +123,8 @@ def _from_scipy(value: Any, name: str, fields: Collection[str]) -> np.ndarray | 
     if not isinstance(value, np.ndarray):
         raise DataError(f"variable {name!r} is neither an array of numbers nor a struct array")
     if value.dtype.names is None:
+        if value.dtype == object and value.size:
+            return {CELLS: [_numeric(item, f"{name}{{{i}}}") for i, item in enumerate(value.flat, 1)]}
         return _numeric(value, name)
     return {
         field: [_numeric(item, f"{name}({i}).{field}") for i, item in enumerate(value[field].flat, 1)]
@@ -134,23 +144,35 @@ def _from_hdf5(file: Any, name: str, fields: Collection[str]) -> np.ndarray | St
 
     item = child(file, name)
     if not isinstance(item, h5py.Group):
+        if _matlab_class(item) == "cell" and _refers(item):
+            return {CELLS: _referred(file, item, f"{name}{{{{}}}}")}
         return _matlab_array(item, name)
     found: Struct = {}
     for field in item:
         if field not in fields:
             continue
         stored = child(item, field)
-        if h5py.check_ref_dtype(getattr(stored, "dtype", None)) is h5py.Reference:
-            # object references point into the same file, wherever it may be
-            found[field] = [
-                _matlab_array(file[reference], f"{name}({i}).{field}")
-                for i, reference in enumerate(raw(stored).flat, 1)
-            ]
+        if _refers(stored):
+            found[field] = _referred(file, stored, f"{name}({{}}).{field}")
         else:
             found[field] = [_matlab_array(stored, f"{name}.{field}")]
     if len({len(items) for items in found.values()}) > 1:
         raise DataError(f"the fields of {name!r} have different numbers of elements; the file is corrupt")
     return found
+
+
+def _refers(item: Any) -> bool:
+    import h5py
+
+    return h5py.check_ref_dtype(getattr(item, "dtype", None)) is h5py.Reference
+
+
+def _referred(file: Any, stored: Any, name: str) -> list[np.ndarray]:
+    """Return the arrays that references point to: in the same file, wherever it may be."""
+    return [
+        _matlab_array(file[reference], name.replace("{}", str(i), 1))
+        for i, reference in enumerate(raw(stored).flat, 1)
+    ]
 
 
 def _matlab_array(item: Any, name: str) -> np.ndarray:

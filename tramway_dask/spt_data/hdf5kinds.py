@@ -1,0 +1,70 @@
+"""What an HDF5 file is, by the groups and datasets at its root."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .formats import Head, Recognition
+from .hdf5 import child, has, is_hdf5, open_head
+
+__all__ = ["kind_of", "recognize_hdf5"]
+
+_NOT_LINKED = (
+    "its localizations are not linked in trajectories: link them when reading "
+    "(spt_data.from_localizations), or in the program that wrote it"
+)
+
+
+def kind_of(file: Any) -> str:
+    """Return ``'rwa'``, ``'smap'``, ``'picasso'``, ``'sptanalyser'``, ``'decode'``, ``'storm-analysis'`` or ``''``.
+
+    Parameters
+    ----------
+    file : h5py.File
+    """
+    if has(file, "analyses"):
+        return "rwa"
+    if has(file, "saveloc") and has(child(file, "saveloc"), "loc"):
+        return "smap"
+    if has(file, "locs"):
+        return "picasso"
+    if has(file, "trc") and has(child(file, "trc"), "trcType"):
+        return "sptanalyser"
+    if has(file, "data") and has(child(file, "data"), "xyz"):
+        return "decode"
+    if "sa_type" in file.attrs or has(file, "fr_0"):
+        return "storm-analysis"
+    return ""
+
+
+def recognize_hdf5(head: Head) -> Recognition | None:
+    """Recognise HDF5 files of trajectories and of localizations, but for MATLAB's."""
+    if not is_hdf5(head.data) or head.data.startswith(b"MATLAB"):
+        return None
+    with open_head(head, "hdf5") as file:
+        kind = kind_of(file)
+        if kind == "rwa":
+            return Recognition("rwa", "TRamWAy's .rwa file", "µm", "s")
+        if kind == "sptanalyser":
+            return Recognition("hdf5", "SPTAnalyser's .h5 file", "µm", "s", stated=True, timed=True)
+        if kind == "picasso":
+            from .picasso import recognized_picasso
+
+            return recognized_picasso(head.path, file)
+        if kind == "decode":
+            return _localizations("DECODE localizations", _decode_unit(file))
+        if kind == "storm-analysis":
+            return _localizations("storm-analysis localizations", "px")
+    return None
+
+
+def _localizations(title: str, length: str) -> Recognition:
+    return Recognition(
+        "hdf5", title, length, "frames", stated=length != "px", linked=False, notes=(_NOT_LINKED,)
+    )
+
+
+def _decode_unit(file: Any) -> str:
+    meta = child(file, "meta") if has(file, "meta") else child(file, "data")
+    unit = meta.attrs.get("xy_unit", "px")
+    return unit.decode("latin-1") if isinstance(unit, bytes) else str(unit)
