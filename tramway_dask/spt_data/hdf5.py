@@ -20,7 +20,18 @@ from ..errors import DataError, MissingDependencyError
 if TYPE_CHECKING:
     from .formats import Head
 
-__all__ = ["SIGNATURE", "child", "has", "is_hdf5", "native", "numbers", "open_hdf5", "open_head", "raw", "record"]
+__all__ = [
+    "SIGNATURE",
+    "child",
+    "has",
+    "is_hdf5",
+    "native",
+    "numbers",
+    "open_hdf5",
+    "open_head",
+    "raw",
+    "record",
+]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 

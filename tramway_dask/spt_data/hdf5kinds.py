@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .formats import Head, Recognition
 from .hdf5 import child, has, is_hdf5, open_head
+from .picasso import recognized_picasso
 
-__all__ = ["kind_of", "recognize_hdf5"]
+__all__ = ["kind_of", "recognize_hdf5", "recognize_rwa"]
 
 _NOT_LINKED = (
     "its localizations are not linked in trajectories: link them when reading "
@@ -37,25 +39,38 @@ def kind_of(file: Any) -> str:
     return ""
 
 
-def recognize_hdf5(head: Head) -> Recognition | None:
-    """Recognise HDF5 files of trajectories and of localizations, but for MATLAB's."""
-    if not is_hdf5(head.data) or head.data.startswith(b"MATLAB"):
+def recognize_rwa(head: Head) -> Recognition | None:
+    """Recognise TRamWAy's files: HDF5 with analyses at its root."""
+    if not is_hdf5(head.data):
+        return None
+    with open_head(head, "rwa") as file:
+        if kind_of(file) != "rwa":
+            return None
+    return Recognition("rwa", "TRamWAy's .rwa file", "µm", "s")
+
+
+def recognize_hdf5(head: Head, options: Mapping[str, Any] | None = None) -> Recognition | None:
+    """Recognise other HDF5 files, of trajectories and of localizations."""
+    if not is_hdf5(head.data):
         return None
     with open_head(head, "hdf5") as file:
         kind = kind_of(file)
-        if kind == "rwa":
-            return Recognition("rwa", "TRamWAy's .rwa file", "µm", "s")
         if kind == "sptanalyser":
             return Recognition("hdf5", "SPTAnalyser's .h5 file", "µm", "s", stated=True, timed=True)
         if kind == "picasso":
-            from .picasso import recognized_picasso
-
-            return recognized_picasso(head.path, file)
+            return recognized_picasso(head.path, file, options or {})
         if kind == "decode":
             return _localizations("DECODE localizations", _decode_unit(file))
         if kind == "storm-analysis":
             return _localizations("storm-analysis localizations", "px")
-    return None
+        if kind == "smap":
+            return _localizations("SMAP localizations", "nm")
+        listed = ", ".join(list(file)[:20]) or "nothing"
+    unknown = (
+        f"it has {listed} at its root, which is not known here: export it as text with columns n, x, y, t, or "
+        "read it yourself and use from_dataframe"
+    )
+    return Recognition("hdf5", "HDF5 file", needs={"": unknown})
 
 
 def _localizations(title: str, length: str) -> Recognition:

@@ -99,7 +99,7 @@ def _from_sptanalyser(file: Any, dt: float | None, pixel_size: float | None, by:
     if stated is not None and dt is not None and abs(stated - positive("dt", dt)) > 1e-6 * dt:
         raise DataError(f"frames are {stated:g} s apart by the file's own word, not {dt:g} s; leave dt= out")
     table = pd.DataFrame(dict(zip("nxyt", (columns[name] for name in wanted), strict=True)))
-    table["t"] = table["t"].to_numpy(float) * (dt if stated is None else stated)
+    table["t"] = columns["frame"].astype(float) * (dt if stated is None else stated)
     return table
 
 
@@ -117,7 +117,7 @@ def _from_picasso(
     if dt is None:
         raise DataError("it counts frames; give the frame interval in s: dt=")
     table.insert(0, "n", locs[column])
-    table["t"] = table.pop("frame").to_numpy(float) * positive("dt", dt)
+    table["t"] = table["frame"].to_numpy(float) * positive("dt", dt)
     return table[["n", *(c for c in SPACE if c in table), "t"]]
 
 
@@ -128,7 +128,9 @@ def _picasso_in_micrometers(path: Path, locs: pd.DataFrame, pixel_size: float | 
             f"lengths are in pixels, and there is no {path.with_suffix('.yaml').name} beside it that says "
             "their size; give it in µm: pixel_size="
         )
-    table = pd.DataFrame({"frame": locs["frame"], "x": locs["x"] * float(scale), "y": locs["y"] * float(scale)})
+    table = pd.DataFrame(
+        {"frame": locs["frame"], "x": locs["x"] * float(scale), "y": locs["y"] * float(scale)}
+    )
     table = table.astype({"x": float, "y": float})
     if "z" in locs:
         table["z"] = locs["z"].to_numpy(float) * 1e-3  # Picasso's z is in nm

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -22,8 +26,9 @@ ARRAYS = ("plist", "tr")
 _SAMPLE = 20000
 
 
-def recognize_mat(head: Head) -> Recognition | None:
+def recognize_mat(head: Head, options: Mapping[str, Any] | None = None) -> Recognition | None:
     """Recognise MATLAB files of any version, by their header; of version 4 by their name."""
+    given = options or {}
     named = head.suffix == ".mat"
     if not (head.data.startswith(b"MATLAB") or (named and (is_hdf5(head.data) or 0 in head.data[:4]))):
         return None
@@ -32,6 +37,8 @@ def recognize_mat(head: Head) -> Recognition | None:
     content = head.data if head.complete else head.path
     try:
         found = stored_variables(content)
+        if given.get("variable") in found and given.get("variable") not in (SPOT_ON, U_TRACK, SMAP):
+            return _recognized_variable(content, given["variable"], given)
         if SPOT_ON in found:
             return Recognition("mat", "Spot-On (DiaTrack) trackedPar", "µm", "s", stated=True, timed=True)
         if U_TRACK in found:
@@ -54,14 +61,19 @@ def recognize_mat(head: Head) -> Recognition | None:
             listed = ", ".join(f"{name!r} ({what})" for name, what in found.items()) or "no variables"
             needs = {"variable": f"it has {listed}; say which one holds the trajectories: variable="}
             return Recognition("mat", "MATLAB file", needs=needs)
-        value = load_variable(content, name, ())
-        return _recognized_array(value if isinstance(value, np.ndarray) else stacked(value, name), name)
+        return _recognized_variable(content, name, given)
     except DataError as error:
         raise DataError(f"{head.path}: {error}") from error.__cause__
 
 
-def _recognized_array(values: np.ndarray, name: str) -> Recognition:
+def _recognized_variable(content: Path | bytes, name: str, given: Mapping[str, Any]) -> Recognition:
     title = f"MATLAB array {name!r}"
+    if given.get("columns") is not None:
+        scaled = any(given.get(option) is not None for option in ("pixel_size", "coord_scale"))
+        time = "s" if given.get("dt") is None else "frames"
+        return Recognition("mat", title, "px" if scaled else "µm", time, options={"variable": name})
+    value = load_variable(content, name, ())
+    values = value if isinstance(value, np.ndarray) else stacked(value, name)
     try:
         columns = find_order(values, name)
     except DataError as error:

@@ -126,7 +126,9 @@ def _own(names: Sequence[str]) -> bool:
 
 
 def _lacking(choice: Choice) -> list[str]:
-    lacking = [role for role in ("n", "x", "y") if role not in choice.position or choice.weak_id and role == "n"]
+    lacking = [
+        role for role in ("n", "x", "y") if role not in choice.position or choice.weak_id and role == "n"
+    ]
     return lacking if {"t", "frame"} & choice.position.keys() else [*lacking, "t"]
 
 

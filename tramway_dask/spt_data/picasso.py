@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,18 @@ _TRACKS = ("track_id", "track", "trackid", "particle", "trajectory")
 _LONGEST = 1 << 22
 
 
-def recognized_picasso(path: Path, file: Any) -> Recognition:
-    """Return what a Picasso file is."""
+def recognized_picasso(path: Path, file: Any, given: Mapping[str, Any]) -> Recognition:
+    """Return what a Picasso file is.
+
+    Parameters
+    ----------
+    path : Path
+    file : h5py.File
+    given : mapping
+        Arguments that the user gave.
+    """
     names = getattr(getattr(child(file, "locs"), "dtype", None), "names", None) or ()
-    known = picasso_pixel_size(path)
+    known = None if given.get("pixel_size") else picasso_pixel_size(path)
     needs = {"dt": "it counts frames; dt= is the frame interval in s"}
     options: dict[str, Any] = {}
     if known is None:
@@ -31,7 +40,7 @@ def recognized_picasso(path: Path, file: Any) -> Recognition:
         )
     else:
         options["pixel_size"] = known
-    linked = any(name in names for name in _TRACKS)
+    linked = bool(given.get("track")) or any(name in names for name in _TRACKS)
     note = ""
     if not linked and "group" in names:
         linked = True

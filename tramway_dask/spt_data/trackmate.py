@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ _LINEAGE = ("track", "parent", "heir")
 _MORE = 1 << 22
 
 
-def recognize_trackmate(head: Head) -> Recognition | None:
+def recognize_trackmate(head: Head, options: Mapping[str, Any] | None = None) -> Recognition | None:
     """Recognise the first element of either file, and say its units."""
+    framed = (options or {}).get("time") == "frame"
     root = first_element(head.data)
     if root is None or root[0] not in ("TrackMate", "Tracks"):
         return None
     if root[0] == "Tracks":
-        return _recognized_simple(root[1])
+        return _recognized_simple(root[1], framed)
     # a long log may stand before the model
     model = first_element(head.data, "Model")
     if model is None and not head.complete and head.path.is_file():
@@ -44,7 +45,9 @@ def recognize_trackmate(head: Head) -> Recognition | None:
         needs["pixel_size"] = (
             f"its lengths are in {length or 'unknown'} units; pixel_size= says how many µm one is"
         )
-    if not (calibrated and is_time(time)):
+    if framed:
+        needs["dt"] = "frame numbers are wanted; dt= is the frame interval in s"
+    elif not (calibrated and is_time(time)):
         needs["dt"] = "the image was not calibrated; dt= is the frame interval in s"
     return _recognition(
         "trackmate",
@@ -56,14 +59,16 @@ def recognize_trackmate(head: Head) -> Recognition | None:
     )
 
 
-def _recognized_simple(attributes: dict[str, str]) -> Recognition:
+def _recognized_simple(attributes: dict[str, str], framed: bool) -> Recognition:
     length, time = attributes.get("spaceUnits", ""), attributes.get("timeUnits", "")
     needs = {}
     if not is_length(length):
         needs["pixel_size"] = (
             f"its lengths are in {length or 'unknown'} units; pixel_size= says how many µm one is"
         )
-    if not is_time(time):
+    if framed:
+        needs["dt"] = "frame numbers are wanted; dt= is the frame interval in s"
+    elif not is_time(time):
         needs["dt"] = (
             f"it counts frames, and states a frame interval of {attributes.get('frameInterval', '?')} "
             f"{time or '(no unit)'}, which is no time; dt= is the frame interval in s"

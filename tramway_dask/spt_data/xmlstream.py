@@ -6,6 +6,7 @@ fetched from elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class _Enough(Exception):  # noqa: N818
     """Ends parsing."""
 
 
-def _refuse(*_: Any) -> None:
+def _refuse(*_: Any) -> Any:
     raise DataError("it declares a document type or an entity, which trajectory files have no use for")
 
 
@@ -95,8 +96,6 @@ def first_element(data: bytes, *names: str) -> Element | None:
             found.append((name, attributes))
             raise _Enough
 
-    try:
+    with contextlib.suppress(_Enough, DataError, expat.ExpatError, ValueError, LookupError):
         _parser(start, None).Parse(data, False)
-    except (_Enough, DataError, expat.ExpatError, ValueError, LookupError):
-        pass
     return found[0] if found else None
