@@ -34,7 +34,7 @@ from tramway_dask.spt_data import read
 OURS = (DataError, MissingDependencyError, SpecificationError)
 UNITS = {"pixel_size": 0.1, "dt": 0.02}
 SLOW = 10.0  # s, on a machine with other work to do
-MEMORY = 1 << 30  # bytes above what the modules take
+MEMORY = 2 << 30  # bytes above what the modules take
 
 INTERESTING = [b"", b"\0", b"\xff" * 4, b"\xff" * 8, b"\x7f\xff\xff\xff", b"\0\0\0\x80", b"nan", b"inf", b"1e999", b"-",
                b"9" * 30, b"<", b">", b"&", b'"', b"'", b"&lol;", b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"]]>", b"\n", b"\t",
@@ -259,8 +259,11 @@ def run(name, first, count, seed, folder):
 
 
 def _limit():
-    began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    resource.setrlimit(resource.RLIMIT_DATA, (began + MEMORY, began + MEMORY))
+    # what is mapped, not what is resident: stacks of threads and pools of allocators count
+    told = Path("/proc/self/status")
+    if told.exists():
+        mapped = next(int(line.split()[1]) for line in told.read_text().splitlines() if line.startswith("VmData"))
+        resource.setrlimit(resource.RLIMIT_DATA, (mapped * 1024 + MEMORY,) * 2)
 
 
 def main():

@@ -8,6 +8,7 @@ points of the group ``tramway_dask.readers`` (a module, whose decorators then ru
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -240,6 +241,7 @@ def _resolve(function: str | Callable[..., Any]) -> Callable[..., Any]:
     return getattr(importlib.import_module(module), name)
 
 
+@functools.cache  # installed packages are looked for in every folder of Python's path
 def _load_entry_points() -> None:
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
         point.load()

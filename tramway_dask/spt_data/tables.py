@@ -299,11 +299,12 @@ def check_steps(df: pd.DataFrame, where: str, units: str) -> None:
         If the median step is not 0, and below 1 nm or above 5 µm.
     """
     space = space_columns(df)
-    if is_translocations(df):
-        squared = sum(df[f"d{c}"].to_numpy() ** 2 for c in space)
-    else:
-        same = df["n"].to_numpy()[1:] == df["n"].to_numpy()[:-1]
-        squared = sum(np.diff(df[c].to_numpy())[same] ** 2 for c in space)
+    with np.errstate(over="ignore"):  # what is not finite is far above any plausible step
+        if is_translocations(df):
+            squared = sum(df[f"d{c}"].to_numpy() ** 2 for c in space)
+        else:
+            same = df["n"].to_numpy()[1:] == df["n"].to_numpy()[:-1]
+            squared = sum(np.diff(df[c].to_numpy())[same] ** 2 for c in space)
     step = float(np.sqrt(np.median(squared))) if np.size(squared) else 0.0
     if step and not PLAUSIBLE_STEPS[0] <= step <= PLAUSIBLE_STEPS[1]:
         warnings.warn(

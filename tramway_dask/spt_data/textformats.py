@@ -360,7 +360,8 @@ def _without_names(sniffed: Sniffed, head: Head, alone: bool) -> TextFile:
         gaps = np.diff(frames)
         if "n" in choice.position:
             gaps = gaps[np.diff(values[:, choice.position["n"]]) == 0]
-        common = int(np.gcd.reduce(gaps.astype(np.int64))) if len(gaps) else 1
+        counted = len(gaps) and np.abs(gaps).max() < 2.0**53
+        common = int(np.gcd.reduce(gaps.astype(np.int64))) if counted else 1
         needs["dt"] = f"time is counted in frames (read as {reading}): dt= is the frame interval in s"
         needs["pixel_size"] = f"the file does not say the unit of its lengths; {_WHAT_UNIT}"
         if common > 1:
