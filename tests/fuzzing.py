@@ -36,8 +36,8 @@ UNITS = {"pixel_size": 0.1, "dt": 0.02}
 SLOW = 10.0  # s, on a machine with other work to do
 MEMORY = 2 << 30  # bytes above what the modules take
 
-INTERESTING = [b"", b"\0", b"\xff" * 4, b"\xff" * 8, b"\x7f\xff\xff\xff", b"\0\0\0\x80", b"nan", b"inf", b"1e999", b"-",
-               b"9" * 30, b"<", b">", b"&", b'"', b"'", b"&lol;", b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"]]>", b"\n", b"\t",
+INTERESTING = [b"", b"\0", b"\xff" * 4, b"\xff" * 8, b"\x7f\xff\xff\xff", b"\0\0\0\x80", b"nan", b"inf", b"1e999", b"-",  # noqa: E501
+               b"9" * 30, b"<", b">", b"&", b'"', b"'", b"&lol;", b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"]]>", b"\n", b"\t",  # noqa: E501
                b",", b";", b"\xef\xbb\xbf", b"\xff\xfe", b"None", b"1", b"0", b"-1", b"4294967296"]  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def trackmate(df):
     spots = "".join(
         f'<SpotsInFrame frame="{t}">'
         + "".join(
-            f'<Spot ID="{i}" FRAME="{t}" POSITION_X="{r.x}" POSITION_Y="{r.y}" POSITION_Z="0" POSITION_T="{t * 0.02}" '
+            f'<Spot ID="{i}" FRAME="{t}" POSITION_X="{r.x}" POSITION_Y="{r.y}" POSITION_Z="0" POSITION_T="{t * 0.02}" '  # noqa: E501
             f'VISIBILITY="1"/>'
             for i, r in g.iterrows()
         )
@@ -132,8 +132,8 @@ def seeds():
     events = [np.array([[1, 1, 1, np.nan], [5, 2, 1, np.nan]])] * len(each)
     parquet = io.BytesIO()
     df.to_parquet(parquet)
-    head = [["LABEL", "ID", "TRACK_ID", "POSITION_X", "POSITION_Y", "FRAME"], ["Label", "Spot ID", "Track ID", "X", "Y", "Frame"],
-            ["Label", "Spot ID", "Track ID", "X", "Y", "Frame"], ["", "", "", "(micron)", "(micron)", ""]]  # fmt: skip
+    head = [["LABEL", "ID", "TRACK_ID", "POSITION_X", "POSITION_Y", "FRAME"], ["Label", "Spot ID", "Track ID", "X", "Y", "Frame"],  # noqa: E501
+            ["Label", "Spot ID", "Track ID", "X", "Y", "Frame"], ["", "", "", "(micron)", "(micron)", ""]]  # fmt: skip  # noqa: E501
     rows = [[f"ID{i}", i, r.n, r.x, r.y, r.t] for i, r in enumerate(df.itertuples())]
     trackmate7 = "\n".join(",".join(map(str, row)) for row in [*head, *rows]).encode()
     mdf = "MTrackJ 1.5.1 Data File\nAssembly 1\nCluster 1\n" + "".join(
@@ -148,9 +148,9 @@ def seeds():
         "mat 5": (mat(plist=df.to_numpy(float)), ".mat", columns),
         "mat 7": (mat(plist=df.to_numpy(float), do_compression=True), ".mat", columns),
         "mat 7.3": (h5(lambda f: mat73(f, df)), ".mat", columns),
-        "mat cells": (mat(tr=np.array([None, *[g[["x", "y", "t"]].to_numpy() for g in each]], object)[1:]), ".mat", UNITS),
+        "mat cells": (mat(tr=np.array([None, *[g[["x", "y", "t"]].to_numpy() for g in each]], object)[1:]), ".mat", UNITS),  # noqa: E501
         "Spot-On": (
-            mat(trackedPar=structs(xy=[g[["x", "y"]].to_numpy() for g in each], TimeStamp=[g[["t"]].to_numpy() for g in each])),
+            mat(trackedPar=structs(xy=[g[["x", "y"]].to_numpy() for g in each], TimeStamp=[g[["t"]].to_numpy() for g in each])),  # noqa: E501
             ".mat", {},
         ),
         "u-track": (mat(tracksFinal=structs(tracksCoordAmpCG=u_track, seqOfEvents=events)), ".mat", UNITS),
@@ -159,7 +159,7 @@ def seeds():
         "SPTAnalyser": (
             h5(lambda f: (
                 f.create_dataset("trc/trcType", data=df.rename(columns={
-                    "n": "track id", "t": "frame", "x": "x position [μm]", "y": "y position [μm]"}).to_records(index=False)),
+                    "n": "track id", "t": "frame", "x": "x position [μm]", "y": "y position [μm]"}).to_records(index=False)),  # noqa: E501
                 f.create_dataset("settings/settings", data=np.array([(0.02,)], [("dt [s]", float)])),
             )),
             ".h5", {},
@@ -169,10 +169,10 @@ def seeds():
         "trxyt": (df.assign(t=df.t * 0.02).to_csv(sep="\t", header=False, index=False).encode(), ".trxyt", {}),
         "TrackMate 7 csv": (trackmate7, ".csv", {"dt": 0.02}),
         "decimal comma": (
-            df.rename(columns={"x": "x [µm]", "y": "y [µm]", "t": "t [s]"}).to_csv(sep=";", decimal=",", index=False).encode("latin-1"),
+            df.rename(columns={"x": "x [µm]", "y": "y [µm]", "t": "t [s]"}).to_csv(sep=";", decimal=",", index=False).encode("latin-1"),  # noqa: E501
             ".csv", {},
         ),
-        "UTF-16": (df.rename(columns={"n": "Trajectory", "t": "Frame"}).to_csv(index=False).encode("utf-16"), ".csv", UNITS),
+        "UTF-16": (df.rename(columns={"n": "Trajectory", "t": "Frame"}).to_csv(index=False).encode("utf-16"), ".csv", UNITS),  # noqa: E501
     }  # fmt: skip
 
 
@@ -214,11 +214,14 @@ def outcome(path, options):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", UnitsWarning)
+        df, refusal = None, None
         try:
             df = read(path, **options)
         except OURS as error:
-            assert str(path) in str(error), f"does not name the file: {error}"
-            return type(error).__name__
+            refusal = error
+    if df is None:
+        assert str(path) in str(refusal), f"does not name the file: {refusal}"
+        return type(refusal).__name__
     assert df.n.dtype == np.int64
     assert len(df)
     assert np.isfinite(df[["x", "y", "t"]].to_numpy()).all()
@@ -262,7 +265,9 @@ def _limit():
     # what is mapped, not what is resident: stacks of threads and pools of allocators count
     told = Path("/proc/self/status")
     if told.exists():
-        mapped = next(int(line.split()[1]) for line in told.read_text().splitlines() if line.startswith("VmData"))
+        mapped = next(
+            int(line.split()[1]) for line in told.read_text().splitlines() if line.startswith("VmData")
+        )
         resource.setrlimit(resource.RLIMIT_DATA, (mapped * 1024 + MEMORY,) * 2)
 
 

@@ -295,6 +295,8 @@ def _by_pandas(layout: Layout, core: dict[str, int], others: dict[str, int]) -> 
                 na_values=NOT_A_NUMBER,
                 skipinitialspace=True,
                 engine="c",
+                # the same digits as by Arrow; and pandas' own way crashes at exponents like e9991588203
+                float_precision="round_trip",
             )
     except pd.errors.EmptyDataError:
         raise DataError("the file has no rows of data") from None

@@ -34,7 +34,7 @@ def kind_of(file: Any) -> str:
         return "sptanalyser"
     if has(file, "data") and has(child(file, "data"), "xyz"):
         return "decode"
-    if "sa_type" in file.attrs or has(file, "fr_0"):
+    if "sa_type" in file.attrs or any(name.startswith("fr_") for name in file):
         return "storm-analysis"
     return ""
 

@@ -135,7 +135,9 @@ def _picasso_in_micrometers(path: Path, locs: pd.DataFrame, pixel_size: float | 
     if "z" in locs:
         table["z"] = locs["z"].to_numpy(float) * 1e-3  # Picasso's z is in nm
     if {"lpx", "lpy"} <= set(locs):
-        table["precision"] = np.hypot(locs["lpx"], locs["lpy"]).to_numpy(float) * scale / np.sqrt(2)
+        table["precision"] = np.hypot(locs["lpx"].to_numpy(float), locs["lpy"].to_numpy(float)) * (
+            scale / np.sqrt(2)
+        )
     if "photons" in locs:
         table["photons"] = locs["photons"].to_numpy(float)
     return table
