@@ -116,6 +116,46 @@ def test_refused_in_a_plain_run(program: str, tmp_path: Path) -> None:
         table_of(from_files(path, dt=DT))
 
 
+def write_hdf5(path: Path, program: str, table: pd.DataFrame) -> None:
+    """Write what Picasso, SMAP or DECODE would."""
+    import h5py
+
+    user = 512 if program == "SMAP" else 0
+    with h5py.File(path, "w", userblock_size=user) as file:
+        if program == "Picasso":
+            locs = table.assign(x=table["x"] / 0.13, y=table["y"] / 0.13, lpx=0.2, lpy=0.2)
+            file["locs"] = locs[["frame", "x", "y", "lpx", "lpy"]].to_records(index=False)
+            path.with_suffix(".yaml").write_text("Pixelsize: 130\n")
+        elif program == "SMAP":
+            for name, values in {
+                "frame": table["frame"],
+                "xnm": table["x"] * 1000,
+                "ynm": table["y"] * 1000,
+            }.items():
+                file[f"saveloc/loc/{name}"] = values.to_numpy()[None]
+            file["saveloc/loc/xnmerr"] = np.full((1, len(table)), 26.0)
+        else:
+            file["data/xyz"] = np.column_stack([table["x"] / 0.13, table["y"] / 0.13, 0 * table["x"]])
+            file["data/frame_ix"] = table["frame"].to_numpy()
+            file.create_group("meta").attrs.update(xy_unit="px", px_size=[130.0, 130.0])
+
+
+@pytest.mark.parametrize("program,sigma", [("Picasso", 0.026), ("SMAP", 0.026), ("DECODE", None)])
+def test_hdf5(program: str, sigma: float | None, tmp_path: Path) -> None:
+    table = truth(10)
+    path = tmp_path / ("a_sml.mat" if program == "SMAP" else "a.hdf5")
+    write_hdf5(path, program, table)
+    with pytest.raises(DataError, match=rf"{program} localizations.*not linked .*from_localizations"):
+        table_of(from_files(path, dt=DT))
+    with pytest.raises(DataError, match="frames: dt=|frames; dt="):
+        table_of(from_localizations(path, linker=LINKER))
+    source = single(from_localizations(path, linker=LINKER, dt=DT))
+    assert source.recognition.title == f"{program} localizations"
+    expected = LINKER.link(table[["frame", "x", "y"]], DT)
+    pd.testing.assert_frame_equal(source.dataframe, expected, check_exact=False)
+    assert source.localization_precision == (sigma and pytest.approx(sigma))
+
+
 def test_what_is_missing_or_wrong(tmp_path: Path) -> None:
     path = write(tmp_path, "thunderstorm", truth(5))
     with pytest.raises(DataError, match=r"recognised as ThunderSTORM csv; it counts frames: dt="):

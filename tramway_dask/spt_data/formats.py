@@ -222,13 +222,13 @@ def _built_in(name: str, read: str, recognize: str | None = None, *, asked: bool
 
 
 # in the order in which they are asked: what has a signature first, text last
+_built_in("localizations", "localizations:read_localizations", "unlinked:recognize_localizations")
 _built_in("trackmate", "trackmate:read_trackmate", "trackmate:recognize_trackmate")
 _built_in("mat", "mat:read_mat", "matkinds:recognize_mat")
 _built_in("rwa", "rwa:read_rwa", "hdf5kinds:recognize_rwa")
 _built_in("hdf5", "hdf5tables:read_hdf5", "hdf5kinds:recognize_hdf5")
 _built_in("parquet", "parquet:read_parquet", "parquet:recognize_parquet")
 _built_in("mtrackj", "mtrackj:read_mtrackj", "mtrackj:recognize_mtrackj")
-_built_in("localizations", "localizations:read_localizations", "unlinked:recognize_localizations")
 _built_in("text", "text:read_text", "textformats:recognize_text")
 # for those who know that it is text, and what its columns are; never found by itself
 _built_in("ascii", "ascii:read_ascii", "text:recognize_ascii", asked=False)

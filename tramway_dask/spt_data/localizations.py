@@ -15,6 +15,7 @@ from ..errors import DataError, suggest
 from .ascii import read_numbers
 from .columns import length_factor, time_factor
 from .formats import PHYSICAL, WHAT_TO_DO, look
+from .hdf5 import is_hdf5
 from .tables import SPACE
 from .unlinked import Table, understand_localizations
 
@@ -41,8 +42,9 @@ def read_localizations(
     Parameters
     ----------
     path : str or Path
-        File of ThunderSTORM, Elyra, Nanoimager or rapidSTORM, or another text table with a header and the
-        columns frame (or time), x and y. Trajectories that it may have already are not looked at.
+        File of ThunderSTORM, Elyra, Nanoimager, rapidSTORM, Picasso, SMAP, DECODE or storm-analysis, or
+        another text table with a header and the columns frame (or time), x and y. Trajectories that it may
+        have already are not looked at.
     linker : Linker
         One of `tramway_dask.spt_data.linkers`.
     columns : mapping, optional
@@ -75,13 +77,23 @@ def read_localizations(
         raise DataError(f"{path}: {WHAT_TO_DO}")
     try:
         head = look(path)
-        given = {"columns": columns, "sep": sep, "decimal": decimal}
-        known = understand_localizations(head, given)
-        table = _of_text(known, pixel_size, dt, channel, extra)
+        if is_hdf5(head.data):
+            table = _of_hdf5(path, pixel_size, dt)
+        else:
+            known = understand_localizations(head, {"columns": columns, "sep": sep, "decimal": decimal})
+            table = _of_text(known, pixel_size, dt, channel, extra)
     except DataError as error:
         text = str(error)
         raise DataError(text if text.startswith(str(path)) else f"{path}: {text}") from None
     return linker.link(table, table.attrs["frame_interval"], str(path))
+
+
+def _of_hdf5(path: Path, pixel_size: float | None, dt: float | None) -> pd.DataFrame:
+    from .hdf5tables import read_hdf5_localizations
+
+    table = read_hdf5_localizations(path, pixel_size=pixel_size)
+    known = {str(c): table[c] for c in ("frame", *SPACE) if c in table}
+    return localizations(**known, sigma=table.get("precision"), dt=dt)
 
 
 def _of_text(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import DataError, SpecificationError, suggest
 from .columns import Choice, choose_columns, knows_length
-from .formats import Head, Recognition
+from .formats import Head, Recognition, recognize
+from .hdf5 import is_hdf5
 from .tables import SPACE
 from .textlayout import Layout, find_layout
 
 __all__ = ["Table", "recognize_localizations", "understand_localizations"]
 
+# what the uncertainties are of which the median is taken
+_PRECISIONS = {"Picasso localizations": "lpx, lpy", "SMAP localizations": "xnmerr"}
 _DT = "it counts frames: dt= is the frame interval in s"
 
 
@@ -106,6 +109,8 @@ class Table:
 def recognize_localizations(head: Head, options: Mapping[str, Any]) -> Recognition | None:
     """Recognise files of localizations: those of known programs, and if a linker is given, any table of them."""
     wanted = options.get("linker") is not None
+    if is_hdf5(head.data):
+        return _recognize_hdf5(head) if wanted else None
     try:
         known = understand_localizations(head, options)
     except (DataError, SpecificationError):
@@ -130,6 +135,20 @@ def recognize_localizations(head: Head, options: Mapping[str, Any]) -> Recogniti
         columns={role: names[at] for role, at in positions.items()},
         linked=False,
         needs=needs,
+    )
+
+
+def _recognize_hdf5(head: Head) -> Recognition | None:
+    found = recognize(head)
+    if found.linked:
+        return None
+    sigma = _PRECISIONS.get(found.title)
+    return replace(
+        found,
+        format="localizations",
+        columns={**found.columns, "sigma": sigma} if sigma else found.columns,
+        needs={**found.needs, "dt": _DT},
+        notes=tuple(note for note in found.notes if "from_localizations" not in note),
     )
 
 
