@@ -21,7 +21,7 @@ FLOORS = {
     "results": 4, "plot": 4,
     "environments": 5, "pipeline": 5,
     "analyzer": 6,
-    "cli": 7, "cli_sites": 7, "cli_runs": 7, "dashboard": 7, "demo": 7, "configuration": 7,
+    "cli": 7, "cli_sites": 7, "cli_runs": 7, "cli_data": 7, "dashboard": 7, "demo": 7, "configuration": 7,
     "__init__": 7, "__main__": 7,
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from . import __version__
+from .cli_data import info
 from .cli_runs import COMMANDS
 from .cli_sites import sites
 from .errors import ClusterError, StoreError, TramwayDaskError
@@ -54,6 +55,7 @@ def main() -> None:
 
 
 main.add_command(sites)
+main.add_command(info)
 
 
 @main.command()

@@ -305,6 +305,8 @@ def _run_record(analyzer: RWAnalyzer, report: RunReport) -> Iterator[None]:
     sources = record.setdefault("sources", {})
     for source in analyzer.spt_data:
         about = {"path": source.path, "condition": source.condition}
+        if words := source.described():
+            about["read_as"] = words
         place = source.place
         sources[source.name] = about if place is None else about | {"host": place.name}
     store.write_run(record)

@@ -16,6 +16,7 @@ from ..errors import ClusterError, LabelConflictError, PipelineError, TramwayDas
 from ..results.artefacts import folder_of
 from ..results.store import RESERVED, Store
 from ..spt_data.analyses import FULL_REGION
+from .report import told_units
 from .stages import Stage, check_maps_label, relabelled
 from .work import Failure, UnitTask
 
@@ -59,11 +60,14 @@ class Plan:
         With labels chosen.
     blocks : list of int
         How many stages that run on the analyzer itself stand before each stage.
+    units_of_data : dict
+        Format and units of each source's file, in words.
     """
 
     units: list[PlannedUnit]
     stages: list[Stage]
     blocks: list[int] = field(default_factory=list)
+    units_of_data: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._by_place: dict[tuple[str, str], list[PlannedUnit]] = {}
@@ -136,7 +140,7 @@ class Plan:
         far = {u.source.where: u.source.place.name for u in self.units if u.source and u.source.elsewhere}
         for name, count in Counter(far.values()).items():
             lines.append(f"files: {count} on {name}, {len({u.task.source for u in self.units}) - count} here")
-        return "\n".join(lines)
+        return "\n".join([*lines, *told_units(self.units_of_data)])
 
     __repr__ = summary
 
@@ -199,10 +203,12 @@ def make_plan(analyzer: Any, stages: Sequence[Stage], store: Store, *, overwrite
     store.check_format()
     analyzer.spt_data.refresh()
     places = [_place(source, store) for source in analyzer.spt_data]
+    told = {p.source.name: p.source.described() for p in places if p.failure is None}
     failures = [p.failure for p in places if p.failure is not None]
     if len(failures) == len(places):
         _raise_first(analyzer)
     plan = Plan([], list(stages), [_position(analyzer, s, lambda b: b.requires_mutability) for s in stages])
+    plan.units_of_data = {name: words for name, words in told.items() if words}
     conflicts: list[str] = []
     for i in range(len(stages)):
         _plan_stage(plan, i, analyzer, places, overwrite, conflicts)
@@ -218,6 +224,7 @@ def make_plan(analyzer: Any, stages: Sequence[Stage], store: Store, *, overwrite
 def _place(source: Any, store: Store) -> _Place:
     ledger = store.units(source.name)
     try:
+        source.check_readable()
         regions = source.roi.support_regions()
         return _Place(source, regions, source.content_fingerprint(), ledger, store)
     except ClusterError:
@@ -228,6 +235,7 @@ def _place(source: Any, store: Store) -> _Place:
 
 def _raise_first(analyzer: Any) -> None:
     for source in analyzer.spt_data:
+        source.check_readable()
         source.roi.support_regions()
         source.content_fingerprint()
 

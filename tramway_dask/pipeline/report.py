@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,13 @@ import pandas as pd
 
 from .work import UnitResult
 
-__all__ = ["RunReport"]
+__all__ = ["RunReport", "told_units"]
+
+
+def told_units(words: Mapping[str, str]) -> list[str]:
+    """Return one line for each different text about sources, with how many they are."""
+    counts = Counter(words.values())
+    return [f"{n} source{'s' if n > 1 else ''}: {text}" for text, n in counts.items()]
 
 
 @dataclass(eq=False)
@@ -28,6 +36,8 @@ class RunReport:
         Wall time.
     warnings : list of str
         What the units had to say, each text once.
+    units_of_data : dict
+        Format and units of each source's file, in words.
     returned : dict
         What the functions of user-written stages returned, by (stage, source, roi).
     """
@@ -36,6 +46,7 @@ class RunReport:
     rows: list[dict[str, Any]] = field(default_factory=list, repr=False)
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)
+    units_of_data: dict[str, str] = field(default_factory=dict)
     returned: dict[tuple[str, str, str], Any] = field(default_factory=dict, repr=False)
     retried: int = 0
     discarded: int = 0
@@ -112,6 +123,7 @@ class RunReport:
             lines.append(
                 f"{self.discarded} translocations shorter than the localization precision were left out"
             )
+        lines += told_units(self.units_of_data)
         lines += self.warnings
         for row in [r for r in self.rows if r["status"] == "failed"][:5]:
             lines.append(f"failed: {row['source']} {row['roi']} ({row['stage']}): {row['message']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,7 @@ def results(
     label = str(label)
     samplings = store.samplings_of(label)
     written = []
+    read_as = {name: about.get("read_as", "") for name, about in store.read_run().get("sources", {}).items()}
     known = sorted({s for sampling in samplings for s in store.sources(sampling, label)})
     for source in sources or ():
         if source not in known:
@@ -94,7 +96,7 @@ def results(
         for source, mosaic, table in _read(store, sampling, label, chosen):
             if not len(mosaic):
                 continue
-            figure = _picture(mosaic, table, scales, source)
+            figure = _picture(mosaic, table, scales, source, read_as.get(source, ""))
             name = "-".join([source, label] if len(samplings) == 1 else [source, sampling, label])
             written.append(save(figure, Path(out_dir) / (to_filename(name) + suffix), dpi=dpi))
     return written
@@ -162,12 +164,14 @@ def _quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
     return float(values[order][np.searchsorted(below, share * below[-1])])
 
 
-def _picture(mosaic: Mosaic, table: pd.DataFrame, scales: dict[str, Colors], source: str) -> Any:
+def _picture(
+    mosaic: Mosaic, table: pd.DataFrame, scales: dict[str, Colors], source: str, read_as: str = ""
+) -> Any:
     segments = mosaic.segments
-    note = ""
+    note = textwrap.fill(read_as, 44)
     if len(segments) > MOST_SEGMENTS:
         kept = np.linspace(0, len(segments) - 1, MOST_SEGMENTS).round().astype(int)
-        note = f"{MOST_SEGMENTS} of {len(segments)} time segments"
+        note = f"{MOST_SEGMENTS} of {len(segments)} time segments\n{note}".rstrip()
         segments = [segments[i] for i in kept]
     boxes = _regions(mosaic)
     packed = _packed(mosaic, boxes)

@@ -138,7 +138,8 @@ class Recognition:
         """
         origin = "stated in the file" if self.stated else "assumed"
         if pixel_size is not None and not self.scaled:
-            length = f"lengths in px of {pixel_size:g} µm (given)"
+            unit = "px" if self.length == "px" else "units"
+            length = f"lengths in {unit} of {pixel_size:g} µm (given)"
         else:
             length = f"lengths in {self.length} ({origin})" if self.length else "lengths in an unknown unit"
         if self.time not in ("", "frames"):

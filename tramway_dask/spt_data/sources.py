@@ -226,6 +226,15 @@ class Source:
         if self.options.get("linker") is not None and isinstance(table, pd.DataFrame):
             self._stated_precision = table.attrs.get("localization_precision")
 
+    def described(self) -> str:
+        """Return the format and units of the file in words; nothing of a table, or where that costs more."""
+        if self.path is None or (self.reader is not None and self.elsewhere):
+            return ""
+        try:
+            return f"{self.recognition.title}, {self.units}"
+        except (DataError, SpecificationError):  # said when the file is read
+            return ""
+
     def check_readable(self) -> None:
         """Complain of what the user must say and did not, before the file is read.
 
