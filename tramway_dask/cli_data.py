@@ -26,7 +26,7 @@ ROWS = 3
 @click.option("--columns", default=None, help="What the columns are, as in nxyt; '-' for those to ignore.")
 @click.pass_context
 def info(context: click.Context, files: tuple[Path, ...], **options: Any) -> None:
-    """Show what FILES are: format, columns, units, tracks, steps, first rows.
+    """Show what FILES are: format, columns, units, steps, first rows.
 
     Exit code 2 if one of them cannot be read as it is; what it lacks is said.
     """
