@@ -22,8 +22,19 @@ from tramway_dask.segmentation import (
     TessellerPlugin,
     segment,
 )
+from tramway_dask.segmentation.nesting import Nested
+from tramway_dask.segmentation.tesseller import from_callable
+
+
+def deciles(points):
+    """Return the centers of a user's own function: along the data, at their deciles."""
+    space = points[[c for c in "xyz" if c in points]]
+    return np.unique(space.quantile(np.arange(0.05, 1, 0.1)).to_numpy(), axis=0)
+
 
 MAKERS = {
+    "of the user": lambda r: from_callable(deciles),
+    "nested": lambda r: Nested(parent=Squares(resolution=1.5 * r), child=Squares(resolution=r / 2)),
     "squares": lambda r: Squares(resolution=r),
     "hexagons": lambda r: Hexagons(resolution=r, tilt=0.3),
     "kmeans": lambda r: KMeans(resolution=r),
@@ -86,6 +97,8 @@ def same(one, other, *, shift=0.0, scale=1.0):
 @example("repeated", 150, 3, 0.5, 1)
 @example("on a line", 25, 2, 0.25, 2)
 def test_contract(name, kind, size, dimension, resolution, seed):
+    if name == "nested":
+        size = max(size, 25)  # fewer than two in every cell cannot be divided
     df = cloud(kind, size, dimension, seed)
     space = list("xyz"[:dimension])
     box = np.array([[-0.5] * dimension, [1.5] * dimension])
