@@ -38,11 +38,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         _fence.marked = False
 
 
+# a site's tests mostly wait for Slurm: two sites, one beside the other, take half the time
+_SECOND_SITE = {"test_batch_site", "test_container_site", "test_readme_site"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests that share a test site in one process."""
     for item in items:
         if item.get_closest_marker("site") is not None:
-            item.add_marker(pytest.mark.xdist_group("site"))
+            second = item.path.stem in _SECOND_SITE
+            item.add_marker(pytest.mark.xdist_group("second site" if second else "site"))
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 fi
 
 echo "== Tests"
-"$bin/python" -m pytest --numprocesses 2 --dist loadgroup --doctest-modules -m 'not oracle' tramway_dask tests "$@"
+"$bin/python" -m pytest --numprocesses 3 --dist loadgroup --doctest-modules -m 'not oracle' tramway_dask tests "$@"
 
 echo "== Installing TRamWAy 0.7, which needs pandas below 3"
 prepare oracle --editable '.[test,oracle]'
