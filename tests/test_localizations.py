@@ -182,6 +182,15 @@ def test_what_is_missing_or_wrong(tmp_path: Path) -> None:
         table_of(from_localizations(tmp_path / "nan.csv", linker=LINKER, dt=DT))
 
 
+def test_undefined_uncertainties(tmp_path: Path) -> None:
+    header = "frame,x [nm],y [nm],uncertainty [nm]"
+    for rows, sigma in (("1,1,1,-\n2,1,1,30\n3,1,1,nan", 0.03), ("1,1,1,-\n2,1,1,-", None)):
+        (tmp_path / "some.csv").write_text(f"{header}\n{rows}\n")
+        source = single(from_localizations(tmp_path / "some.csv", linker=LINKER, dt=DT))
+        assert source.dataframe["n"].nunique() == 1
+        assert source.localization_precision == sigma
+
+
 def test_linked_files_are_not_linked_again_unless_asked(tmp_path: Path) -> None:
     table = truth(5).assign(trajectory=lambda t: t["n"])
     path = tmp_path / "tracks.csv"

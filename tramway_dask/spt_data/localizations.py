@@ -110,6 +110,8 @@ def _of_text(
         table = read_numbers(known.layout, choice)
     if "channel" in table:
         table = _one_channel(table, channel)
+    if "sigma" in table:  # may be undefined in places
+        table["sigma"] = pd.to_numeric(table["sigma"], errors="coerce")
     for role in (*SPACE, "sigma"):
         if role not in table:
             continue
