@@ -46,9 +46,7 @@ def unbranched(order: np.ndarray, links: np.ndarray) -> Pieces:
     DataError
         If a link joins locations of the same time.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
+    size = len(order)
     forth = order[links[:, 0]] < order[links[:, 1]]
     earlier = np.where(forth, links[:, 0], links[:, 1])
     later = np.where(forth, links[:, 1], links[:, 0])
@@ -59,21 +57,23 @@ def unbranched(order: np.ndarray, links: np.ndarray) -> Pieces:
             f"{together.sum()} links join locations of the same time, the first at {order[earlier[first]]:g}; "
             "a trajectory can be at one place at a time"
         )
-    size = len(order)
     splits = np.bincount(earlier, minlength=size)[earlier] > 1
     merges = np.bincount(later, minlength=size)[later] > 1
     on = ~(splits | merges)
-    joined = coo_array((np.ones(on.sum(), np.int8), (earlier[on], later[on])), shape=(size, size))
-    count, label = connected_components(joined, directed=False)
-    # components are found in the order of their lowest locations, which need not be the first in time
-    first_time = np.full(count, np.inf)
-    np.minimum.at(first_time, label, order)
-    lowest = np.full(count, size)
-    np.minimum.at(lowest, label, np.arange(size))
-    number = np.empty(count, np.int64)
-    number[np.lexsort((lowest, first_time))] = np.arange(1, count + 1)
-    of = number[label]
-    parent, heir = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+    head = np.arange(size, dtype=np.int32)
+    head[later[on]] = earlier[on]
+    # each location points to the one before; jumps double until all point to the first
+    while True:
+        further = head[head]
+        if np.array_equal(further, head):
+            break
+        head = further
+    starts = np.flatnonzero(head == np.arange(size))
+    starts = starts[np.argsort(order[starts], kind="stable")]
+    number = np.zeros(size, np.int32)
+    number[starts] = np.arange(1, len(starts) + 1)
+    of = number[head]
+    parent, heir = np.zeros(len(starts) + 1, np.int32), np.zeros(len(starts) + 1, np.int32)
     # backwards, so that the first of several is kept
     parent[of[later[splits]][::-1]] = of[earlier[splits]][::-1]
     heir[of[earlier[merges]][::-1]] = of[later[merges]][::-1]
