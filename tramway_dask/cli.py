@@ -16,6 +16,7 @@ import click
 
 from . import __version__
 from .cli_data import info
+from .cli_experiment import COMMANDS as OF_EXPERIMENTS
 from .cli_runs import COMMANDS
 from .cli_sites import sites
 from .errors import ClusterError, StoreError, TramwayDaskError
@@ -236,7 +237,7 @@ def simulate(folder: Path, files: int, seed: int, **options: Any) -> None:
         click.echo(path)
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, *OF_EXPERIMENTS):
     main.add_command(_command)
 
 

@@ -16,12 +16,14 @@ __all__ = ["COMMANDS"]
 FAILED = 1
 
 
-def _plainly(command: Callable[..., Any]) -> Callable[..., Any]:
+def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Say our errors without a traceback and turn them into exit codes."""
+
     @functools.wraps(command)
     def wrapped(*args: Any, **options: Any) -> None:
-        from .cli import _plainly as plainly
+        from .cli import _plainly
 
-        plainly(command)(*args, **options)
+        _plainly(command)(*args, **options)
 
     return wrapped
 
@@ -39,7 +41,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.command()
 @JSON
 @click.option("--status", "ask", is_flag=True, help="Ask the clusters how the runs are.")
-@_plainly
+@plainly
 def runs(as_json: bool, ask: bool) -> None:
     """List the runs on clusters that were started from this computer.
 
@@ -81,7 +83,7 @@ def _state(run: str) -> str:
 @RUN
 @JSON
 @click.option("--wait", is_flag=True, help="Wait until the run is over.")
-@_plainly
+@plainly
 def status(run: str | None, as_json: bool, wait: bool) -> int:
     """Say how far a run is.
 
@@ -96,7 +98,7 @@ def status(run: str | None, as_json: bool, wait: bool) -> int:
 
 @click.command()
 @RUN
-@_plainly
+@plainly
 def logs(run: str | None) -> None:
     """Show why units of a run have failed, or its jobs.
 
@@ -114,7 +116,7 @@ def logs(run: str | None) -> None:
     help="Results folder [default: as at the start].",
 )
 @click.option("--overwrite", is_flag=True, help="Replace results made with other parameters meanwhile.")
-@_plainly
+@plainly
 def fetch(run: str | None, results: Path | None, overwrite: bool) -> int:
     """Bring what a run has finished into the results folder.
 
@@ -130,7 +132,7 @@ def fetch(run: str | None, results: Path | None, overwrite: bool) -> int:
 
 @click.command()
 @click.argument("run")
-@_plainly
+@plainly
 def cancel(run: str) -> None:
     """Cancel the jobs of a run, or end an interactive session.
 
@@ -143,7 +145,7 @@ def cancel(run: str) -> None:
 
 @click.command()
 @RUN
-@_plainly
+@plainly
 def resume(run: str | None) -> None:
     """Go on with a detached run that has stopped, or was cancelled.
 
@@ -157,7 +159,7 @@ def resume(run: str | None) -> None:
 
 @click.command()
 @click.argument("run")
-@_plainly
+@plainly
 def clean(run: str) -> None:
     """Delete what a run has left on the cluster, and forget it.
 

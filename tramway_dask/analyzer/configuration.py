@@ -182,27 +182,32 @@ def _call_initializers(section: str, target: Any, options: dict[str, Any], folde
     """Apply ``from_…`` methods with their arguments, then set what is left."""
     known = [n for n in dir(type(target)) if n.startswith("from_") and "dataframe" not in n]
     settable = [n for n, v in vars(type(target)).items() if isinstance(v, property) and v.fset]
-    for name, value in options.items():
-        if not name.startswith("from_"):
-            continue
-        if name not in known:
-            raise SpecificationError(f"[{section}]: unknown method {name!r}; {suggest(name, known)}")
-        method = getattr(target, name)
-        arguments = _mapping(f"{section}.{name}", value)
-        with _in(f"[{section}.{name}] "):
-            arguments = _paths(arguments, folder)
-            if "linker" in arguments:
-                arguments["linker"] = _component(f"{section}.{name}.linker", arguments["linker"], (linkers,))
-            _check_arguments(method, arguments)
-            method(**arguments)
-    for name, value in options.items():
+    # what a manifest says of a file goes before what is said of all
+    later = [name for name in options if name == "from_manifest"]
+    methods = [name for name in options if name.startswith("from_") and name not in later]
+    for name in (*methods, *(n for n in options if not n.startswith("from_")), *later):
         if name.startswith("from_"):
+            _call(section, target, name, options[name], known, folder)
             continue
         if name not in settable:
             names = [*known, *settable]
             raise SpecificationError(f"[{section}]: unknown option {name!r}; {suggest(name, names)}")
         with _in(f"[{section}] "):
-            setattr(target, name, value)
+            setattr(target, name, options[name])
+
+
+def _call(section: str, target: Any, name: str, value: Any, known: Sequence[str], folder: Path) -> None:
+    """Apply a ``from_…`` method."""
+    if name not in known:
+        raise SpecificationError(f"[{section}]: unknown method {name!r}; {suggest(name, known)}")
+    method = getattr(target, name)
+    arguments = _mapping(f"{section}.{name}", value)
+    with _in(f"[{section}.{name}] "):
+        arguments = _paths(arguments, folder)
+        if "linker" in arguments:
+            arguments["linker"] = _component(f"{section}.{name}.linker", arguments["linker"], (linkers,))
+        _check_arguments(method, arguments)
+        method(**arguments)
 
 
 def _check_arguments(

@@ -26,6 +26,7 @@ from ..pipeline.report import RunReport
 from ..pipeline.stages import Stage
 from ..pipeline.submit import submit_units
 from ..pipeline.work import UnitResult, UnitTask
+from ..results.artefacts import plain
 from ..results.files import locked
 from ..results.store import FORMAT, Store
 
@@ -55,6 +56,7 @@ def run(
         raise PipelineError("the pipeline has no stage; add one with a.pipeline.append_stage(stages....)")
     store = analyzer.results
     report = RunReport(store.folder)
+    report.groups = {s.name: s.groups for s in analyzer.spt_data if s.groups}
     began = time.perf_counter()
     first, *_ = _blocks(stages)
     planned: Plan | None = None
@@ -304,11 +306,10 @@ def _run_record(analyzer: RWAnalyzer, report: RunReport) -> Iterator[None]:
     record.setdefault("runs", []).append(entry)
     sources = record.setdefault("sources", {})
     for source in analyzer.spt_data:
-        about = {"path": source.path, "condition": source.condition}
+        about = source.record()
         if words := source.described():
             about["read_as"] = words
-        place = source.place
-        sources[source.name] = about if place is None else about | {"host": place.name}
+        sources[source.name] = plain(about)
     store.write_run(record)
     analyzer.logger.info("run started on %s, process %s", entry["host"], entry["python"])
     try:

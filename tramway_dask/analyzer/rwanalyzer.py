@@ -32,9 +32,10 @@ from .attributes import NoMapper, NoTesseller, Plots
 from .detached import RunHandle, attach, run_detached
 from .pipeline import Pipeline
 from .running import run, submit
-from .tables import maps_table
+from .tables import maps_table, of_sampling
 
 if TYPE_CHECKING:
+    from ..experiment import Comparison
     from ..spt_data.analyses import Analyses
     from ..spt_data.sources import Source
 
@@ -385,12 +386,86 @@ class RWAnalyzer:
         -------
         DataFrame
             One row per (source, roi, segment, cell): place (µm), number of translocations, mapped
-            variables and their standard errors (column ``<variable> se``); ``condition`` if sources
-            have one.
+            variables and their standard errors (column ``<variable> se``); ``condition`` and
+            ``replicate`` if sources have one.
         """
         self.recover()
-        conditions = {s.name: s.condition for s in self.spt_data}
-        return maps_table(self.results, label, lazy=lazy, conditions=conditions)
+        return maps_table(self.results, label, lazy=lazy, groups={s.name: s.groups for s in self.spt_data})
+
+    def compare(
+        self,
+        map_label: str | int | None = None,
+        variable: str = "diffusivity",
+        *,
+        sampling: str | None = None,
+        **options: Any,
+    ) -> Comparison:
+        """Compare the conditions of the sources, with one value per file.
+
+        Parameters
+        ----------
+        map_label : str or int, optional
+            May be left out if there is only one.
+        variable : str
+            Mapped variable, or a vector (its amplitude).
+        sampling : str, optional
+            Label of the sampling, if several have such maps.
+        **options
+            Those of `tramway_dask.experiment.compare`: ``statistic``, ``test``, ``unit``, ``paired``,
+            ``reference``, ``confidence``.
+
+        Returns
+        -------
+        Comparison
+            Tables ``files``, ``conditions`` and ``tests``; ``plot()`` draws them.
+        """
+        from ..experiment import compare
+
+        return compare(of_sampling(self.maps(map_label), sampling), variable, **options)
+
+    def export(
+        self,
+        format: str,
+        path: str | Path | None = None,
+        map_label: str | int | None = None,
+        *,
+        sampling: str | None = None,
+        sources: Sequence[str] | None = None,
+        pixel_size: float | None = None,
+        dt: float | None = None,
+    ) -> list[Path]:
+        """Write results or trajectories for other programs.
+
+        Parameters
+        ----------
+        format : str
+            Maps with their cells: ``'parquet'``, ``'csv'`` (one file, units beside it), ``'geojson'`` (a folder,
+            one file per source), ``'zarr'`` (groups ``<source>/<region>``, for xarray). Trajectories, a folder with
+            one file per source: ``'trxyt'``, ``'tracks'`` (parquet), ``'trackpy'`` (csv), ``'napari'`` (npz).
+            ``'rwa'``: trajectories, samplings and maps as TRamWAy 0.7 loads them, one file per source.
+        path : str or Path, optional
+            File or folder; default: in ``exports`` in the results folder.
+        map_label : str or int, optional
+            Of maps; may be left out if there is only one.
+        sampling : str, optional
+            Label of the sampling, if several have such maps.
+        sources : sequence of str, optional
+            Names; default: all.
+        pixel_size : float, optional
+            µm; lengths in pixels for ``trackpy`` and ``napari``.
+        dt : float, optional
+            Frame interval (s) for these; default: the median time step.
+
+        Returns
+        -------
+        list of Path
+            What was written; each file whole, or not at all.
+        """
+        from .exporting import export
+
+        self.recover()
+        given = {"sampling": sampling, "only": sources, "pixel_size": pixel_size, "dt": dt}
+        return export(self.results, list(self.spt_data), format, path, map_label, **given)  # type: ignore[arg-type]
 
     def specification(self) -> RWAnalyzer:
         """Return a copy without data, results or environment, to be sent to workers."""
@@ -513,7 +588,9 @@ class RWAnalyzer:
     def to_dict(self) -> dict[str, Any]:
         """Return the specification as plain values."""
         return {
-            "sources": {s.name: {"path": s.path, "condition": s.condition} for s in self.spt_data},
+            "sources": {
+                s.name: {"path": s.path, "condition": s.condition, **s.groups} for s in self.spt_data
+            },
             "localization_precision": {s.name: s.localization_precision for s in self.spt_data},
             "roi": repr(self.roi),
             **{n: None if c is None else c.to_dict() for n, c in self._components.items()},

@@ -14,7 +14,7 @@ import pandas as pd
 from ..component import canonical, fingerprint
 from ..errors import ClusterError, LabelConflictError, PipelineError, TramwayDaskError
 from ..results.artefacts import folder_of
-from ..results.store import RESERVED, Store
+from ..results.store import RESERVED, Store, with_groups
 from ..spt_data.analyses import FULL_REGION
 from .report import told_units
 from .stages import Stage, check_maps_label, relabelled
@@ -110,7 +110,10 @@ class Plan:
         return [u for u in self.units if u.status == "to do"]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per unit: stage, source, region, label, status, why it failed, and the file."""
+        """Return one row per unit: stage, source, region, label, status, why it failed, and the file.
+
+        With condition and replicate, if sources have any.
+        """
         rows = [
             {
                 "stage": u.task.name,
@@ -123,7 +126,10 @@ class Plan:
             }
             for u in self.units
         ]
-        return pd.DataFrame(rows, columns=["stage", "source", "roi", "label", "status", "why", "file"])
+        table = pd.DataFrame(rows, columns=["stage", "source", "roi", "label", "status", "why", "file"])
+        return with_groups(
+            table, {u.task.source: u.source.groups for u in self.units if u.source is not None}
+        )
 
     def summary(self) -> str:
         """Return one line per stage: how many units are to do and done."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..results.store import with_groups
 from .work import UnitResult
 
 __all__ = ["RunReport", "told_units"]
@@ -40,6 +41,8 @@ class RunReport:
         Format and units of each source's file, in words.
     returned : dict
         What the functions of user-written stages returned, by (stage, source, roi).
+    groups : dict
+        Condition and replicate of the sources that have any, by source.
     """
 
     folder: Path
@@ -48,6 +51,7 @@ class RunReport:
     warnings: list[str] = field(default_factory=list)
     units_of_data: dict[str, str] = field(default_factory=dict)
     returned: dict[tuple[str, str, str], Any] = field(default_factory=dict, repr=False)
+    groups: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
     retried: int = 0
     discarded: int = 0
 
@@ -107,9 +111,9 @@ class RunReport:
         return table[table["status"] == "failed"].reset_index(drop=True)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per unit."""
+        """Return one row per unit; with its condition and replicate, if sources have any."""
         columns = ["stage", "source", "roi", "status", "seconds", "host", "message"]
-        return pd.DataFrame(self.rows, columns=columns)
+        return with_groups(pd.DataFrame(self.rows, columns=columns), self.groups)
 
     def summary(self) -> str:
         """Return the report as text."""

@@ -7,6 +7,7 @@ in µm with equal aspect, colour bars name the unit, colours can be told apart b
 from __future__ import annotations
 
 from .comparison import against_truth, compare
+from .conditions import conditions
 from .figures import save
 from .folder import results
 from .mapping import map
@@ -20,6 +21,7 @@ __all__ = [
     "animate",
     "cells",
     "compare",
+    "conditions",
     "map",
     "overview",
     "prior_selection",

@@ -96,7 +96,7 @@ def _variables(table: pd.DataFrame) -> list[str]:
     columns = [str(c) for c in table.columns]
     for name, kind in zip(columns, table.dtypes, strict=True):
         limit = name.endswith((" low", " high")) and name.rpartition(" ")[0] in columns
-        derived = limit or name.endswith((" se", " truth")) or name in (*KEYS, "condition")
+        derived = limit or name.endswith((" se", " truth")) or name in KEYS
         if not derived and kind.kind in "fiu":
             shown.append(name)
     return shown

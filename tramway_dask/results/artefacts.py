@@ -37,7 +37,8 @@ __all__ = [
 ]
 
 # columns of a table of maps that are not mapped variables
-KEYS = ("source", "condition", "sampling", "roi", "segment", "cell", *SPACE, "t min", "t max", "n")
+_KEYS = ("source", "condition", "replicate", "sampling", "roi", "segment", "cell")
+KEYS = (*_KEYS, *SPACE, "t min", "t max", "n")
 POLYGON = pa.list_(pa.list_(pa.float64()))
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,7 +26,7 @@ from ..errors import StoreError, suggest
 from .files import from_filename, read_json, to_filename, write_atomically, write_json
 from .payload import Payload, Record
 
-__all__ = ["FORMAT", "UNLABELLED", "Store", "concatenate"]
+__all__ = ["FORMAT", "UNLABELLED", "Store", "concatenate", "with_groups"]
 
 FORMAT = 1
 METADATA = b"tramway_dask"
@@ -318,6 +319,25 @@ def concatenate(tables: Sequence[pa.Table]) -> pa.Table:
         fields = [f.with_type(common.get(f.name, f.type)) for f in table.schema]
         changed.append(table.cast(pa.schema(fields)))
     return pa.concat_tables(changed, promote_options="permissive")
+
+
+def with_groups(table: pd.DataFrame, groups: Mapping[str, Mapping[str, str | None]]) -> pd.DataFrame:
+    """Return a table with the condition and replicate of each source behind it, where any has one.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With a column ``source``.
+    groups : mapping of source to mapping
+        Of ``condition`` and ``replicate``.
+    """
+    at = list(table.columns).index("source") + 1
+    for name in ("replicate", "condition"):
+        values = {source: known.get(name) for source, known in groups.items()}
+        found = table["source"].map(values)
+        if found.notna().any():
+            table.insert(at, name, found.astype(object).where(found.notna(), None))
+    return table
 
 
 def _is_number(kind: pa.DataType) -> bool:

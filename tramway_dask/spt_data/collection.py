@@ -16,6 +16,7 @@ from ..errors import DataError, SpecificationError, UnknownAttributeError, sugge
 from .choices import PerFile, resolve_per_file
 from .files import Absent, by_name, find_absent, match
 from .formats import check_options
+from .manifest import Entry, entry_of, match_entries, read_manifest
 from .sources import Source
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "from_dataframes",
     "from_files",
     "from_localizations",
+    "from_manifest",
     "from_mat_file",
     "from_mat_files",
     "from_rwa_file",
@@ -153,6 +155,27 @@ class SPTData:
         linker.check()
         return self.from_files(pattern, linker=copy.copy(linker), **options)
 
+    def from_manifest(self, path: str | os.PathLike[str], **options: Any) -> SPTData:
+        """Take the files that a manifest lists, each with what the manifest says of it.
+
+        Parameters
+        ----------
+        path : str or path
+            Table with the columns ``file``, ``condition``, ``replicate``, ``reader``, ``dt`` (s), ``pixel_size``
+            (µm), ``localization_precision`` (µm), ``roi`` (a file of regions), in any order, all but the first
+            optional; see `tramway_dask.spt_data.manifest.read_manifest`. Paths are relative to its folder.
+        **options
+            As for `from_files`; what the manifest says of a file goes before.
+
+        Raises
+        ------
+        SpecificationError
+            If the manifest holds something wrong; the message names the line and the column.
+        DataError
+            If a file is not found.
+        """
+        return self._replace_files((), options.pop("reader", None), options, rows=read_manifest(path))
+
     def from_ascii_file(self, path: str | os.PathLike[str], **options: Any) -> SPTData:
         """Take one text file; see `from_ascii_files`."""
         return self._replace_files([path], "ascii", options, "no such file:")
@@ -220,6 +243,7 @@ class SPTData:
         options: dict[str, Any],
         what: str = "no file matches",
         each: Mapping[str, PerFile] = EMPTY,
+        rows: Sequence[Entry] = (),
     ) -> SPTData:
         options = dict(options)
         alias: Alias = options.pop("alias", None)
@@ -227,15 +251,23 @@ class SPTData:
         known = (
             None if self._owner is None or self._owner.env is None else self._owner.elsewhere() is not None
         )
-        paths, absent = match(patterns, elsewhere=known, what=what)
-        wanted = Absent(absent, reader, options, alias, each)
-        self._replace(self._made(wanted, paths, alone=not absent))
+        of: dict[str, Entry] = {}
+        if rows:
+            found, absent = match_entries(rows, elsewhere=known)
+            of = entry_of(rows, found)
+            paths = sorted(of, key=by_name)
+        else:
+            paths, absent = match(patterns, elsewhere=known, what=what)
+        wanted = Absent(absent, reader, options, alias, each, rows)
+        self._replace(self._made(wanted, paths, alone=not absent, rows=of))
         self._absent = wanted if absent else None
         self._drop_files()
         return self
 
     @staticmethod
-    def _made(of: Absent, paths: Sequence[str], *, alone: bool = False) -> list[Source]:
+    def _made(
+        of: Absent, paths: Sequence[str], *, alone: bool = False, rows: Mapping[str, Entry] = EMPTY
+    ) -> list[Source]:
         if isinstance(of.alias, str) and len(paths) > 1:
             raise SpecificationError("alias: one name for several files; give a function of the path")
         chosen = {name: resolve_per_file(name, value, paths, alone) for name, value in of.each.items()}
@@ -246,6 +278,8 @@ class SPTData:
             alias = of.alias(path) if callable(of.alias) else of.alias
             source = Source(path, reader=of.reader, options={**of.options, **own}, alias=alias)
             source.localization_precision = precision
+            if path in rows:
+                rows[path].apply(source)
             made.append(source)
         return made
 
@@ -263,8 +297,9 @@ class SPTData:
             place = None if self._owner is None else self._owner.elsewhere()
             if place is None:
                 raise absent.complain()
-            found = self._made(absent, find_absent(absent, place))
-            for source in found:
+            found = find_absent(absent, place)
+            paths = sorted({path for some in found.values() for path in some}, key=by_name)
+            for source in self._made(absent, paths, rows=entry_of(absent.rows, found)):
                 source.elsewhere = True
                 self._add(source)
             self._absent = None
@@ -290,7 +325,8 @@ class SPTData:
 
     def _add(self, source: Source) -> None:
         for name, value in self._defaults.items():
-            setattr(source, name, value)
+            if name not in source.stated:
+                setattr(source, name, value)
         source.attach(self._owner)
         self._held.append(source)
         self._name_sources()
@@ -584,6 +620,11 @@ def read(path: str | os.PathLike[str], **options: Any) -> pd.DataFrame:
     table = source.dataframe
     table.attrs.update(format=source.recognition.title, units=source.units)
     return table
+
+
+def from_manifest(path: str | os.PathLike[str], **options: Any) -> SPTData:
+    """Return the collection of the files that a manifest lists; see `SPTData.from_manifest`."""
+    return SPTData().from_manifest(path, **options)
 
 
 def from_ascii_file(path: str | os.PathLike[str], **options: Any) -> SPTData:

@@ -88,6 +88,7 @@ class Absent:
     options: dict[str, Any]
     alias: Any
     each: Mapping[str, Any]
+    rows: Sequence[Any] = ()
 
     def complain(self) -> DataError:
         """Return the error if there is no other place to look at."""
@@ -159,8 +160,8 @@ def _folder(pattern: str) -> str:
     return folder or "."
 
 
-def find_absent(absent: Absent, place: Place) -> list[str]:
-    """Return the files at another place.
+def find_absent(absent: Absent, place: Place) -> Mapping[str, Sequence[str]]:
+    """Return the files at another place, by pattern.
 
     Raises
     ------
@@ -176,4 +177,4 @@ def find_absent(absent: Absent, place: Place) -> list[str]:
                 + (f" (where {asked!r} was looked for)" if asked != given else "")
                 + "; see a.env.directory_mapping for folders that have other names there"
             )
-    return sorted({path for paths in found.values() for path in paths}, key=by_name)
+    return {pattern: found[pattern] for pattern in absent.patterns}

@@ -57,6 +57,10 @@ class Source:
         Key of the source in results; unique within its collection.
     condition : str or None
         Experimental condition; a column of the tables of maps.
+    replicate : str or None
+        Which repetition of the experiment; a column as well.
+    stated : frozenset of str
+        Parameters that were said of this very source: those of the collection leave them as they are.
     elsewhere : bool
         Whether the file is on the cluster of the analyzer's environment, and not here.
     """
@@ -88,12 +92,29 @@ class Source:
         self._temperature: float | None = None
         self._blocksize: int | None = None
         self.condition: str | None = None
+        self.replicate: str | None = None
+        self.stated: frozenset[str] = frozenset()
         self.elsewhere = False
         self._digest = FileDigest(path or "")
         self._reset_origin: list[str] | None = None
         self._analyses: Analyses | None = None
         self._regions: Regions | None = None
         self._owner: Any = None
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """Condition and replicate, those that are known."""
+        both = {"condition": self.condition, "replicate": self.replicate}
+        return {name: value for name, value in both.items() if value is not None}
+
+    def record(self) -> dict[str, Any]:
+        """Return what the record of a run keeps of the source: enough to read it again."""
+        about = {"path": self.path, "condition": self.condition, "replicate": self.replicate}
+        if self.path is not None:
+            about |= {"reader": self.reader, "options": self._given()}
+            about["host"] = None if self.place is None else self.place.name
+        kept = {name: value for name, value in about.items() if value not in (None, {})}
+        return {"path": self.path, "condition": self.condition, **kept}
 
     def matches(self, wanted: str | Callable[[str], bool] | None) -> bool:
         """Tell whether this is the source of a path, alias or name (or for which a function is true)."""
