@@ -229,10 +229,7 @@ def load_rwa(path: Path) -> Any:
         return load_rwa(str(path), lazy=False)
 
 
-def plain(node: Any) -> Any:
-    return node.data if hasattr(node, "data") else node
-
-
+@pytest.mark.oracle
 @pytest.mark.parametrize("segmented", [False, True])
 @pytest.mark.parametrize("overlapping", [False, True])
 def test_rwa_in_tramway(tmp_path: Path, segmented: bool, overlapping: bool) -> None:
@@ -282,6 +279,7 @@ def test_rwa_in_tramway(tmp_path: Path, segmented: bool, overlapping: bool) -> N
         )
 
 
+@pytest.mark.oracle
 def test_tramway_infers_from_it(tmp_path: Path) -> None:
     """TRamWAy goes on with our cells, and finds the diffusivity that we find."""
     a = analyzer(tmp_path / "r", [walk(0, 12)], roi=None)

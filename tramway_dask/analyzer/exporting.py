@@ -12,6 +12,7 @@ from ..export.rwa import write_rwa
 from ..pipeline.work import fill_from_store
 from ..results.files import to_filename
 from ..results.store import Store
+from ..spt_data import linkers
 from ..spt_data.analyses import Analyses
 from ..spt_data.sources import Source
 from .tables import known_groups, only_label
@@ -97,7 +98,11 @@ def recorded_sources(store: Store) -> list[Source]:
     for name, about in store.read_run().get("sources", {}).items():
         if about.get("path") is None or "host" in about:
             continue
-        options: dict[str, Any] = about.get("options") or {}
+        options: dict[str, Any] = dict(about.get("options") or {})
+        if "linker" in options:
+            kind, parameters = options["linker"].get("type"), dict(options["linker"])
+            del parameters["type"]
+            options["linker"] = getattr(linkers, str(kind))(**parameters)
         source = Source(about["path"], reader=about.get("reader"), options=options, alias=name)
         source.condition, source.replicate = about.get("condition"), about.get("replicate")
         made.append(source)

@@ -109,11 +109,11 @@ class Source:
 
     def record(self) -> dict[str, Any]:
         """Return what the record of a run keeps of the source: enough to read it again."""
-        about = {"path": self.path, "condition": self.condition, "replicate": self.replicate}
+        about: dict[str, Any] = {"path": self.path, **self.groups}
         if self.path is not None:
             about |= {"reader": self.reader, "options": self._given()}
             about["host"] = None if self.place is None else self.place.name
-        kept = {name: value for name, value in about.items() if value not in (None, {})}
+        kept = {name: value for name, value in about.items() if value is not None and value != {}}
         return {"path": self.path, "condition": self.condition, **kept}
 
     def matches(self, wanted: str | Callable[[str], bool] | None) -> bool:
