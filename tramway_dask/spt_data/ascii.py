@@ -22,6 +22,9 @@ ASK = (
     "or columns={'n': 'name in the header', ...}"
 )
 
+# the same digits as by Arrow; and what is not exact crashes at exponents like e9991588203 before pandas 3
+_EXACT: dict[str, Any] = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
+
 
 def read_ascii(
     path: str | Path,
@@ -295,8 +298,7 @@ def _by_pandas(layout: Layout, core: dict[str, int], others: dict[str, int]) -> 
                 na_values=NOT_A_NUMBER,
                 skipinitialspace=True,
                 engine="c",
-                # the same digits as by Arrow; and pandas' own way crashes at exponents like e9991588203
-                float_precision="round_trip",
+                **_EXACT,
             )
     except pd.errors.EmptyDataError:
         raise DataError("the file has no rows of data") from None
