@@ -154,7 +154,9 @@ def read_table(
         if np.ptp(z) == 0 and (len(z) > 1 or z[0] == 0):
             table = table.drop(columns="z")
     order = ["n", *(c for c in (*SPACE, "t") if c in table)]
-    table = table[order + [c for c in table.columns if c not in order]]
+    order += [c for c in table.columns if c not in order]
+    if order != list(table.columns):
+        table = table[order]
     return unique_times(
         in_order(table),
         str(layout.path),
@@ -275,7 +277,7 @@ def _by_arrow(layout: Layout, core: dict[str, int], others: dict[str, int]) -> p
         return None
     data: dict[str, Any] = {role: read.column(str(at)).to_numpy() for role, at in core.items()}
     data.update({role: read.column(str(at)).to_pandas().array for role, at in others.items()})
-    return pd.DataFrame(data)
+    return pd.DataFrame(data, copy=False)
 
 
 def _by_pandas(layout: Layout, core: dict[str, int], others: dict[str, int]) -> pd.DataFrame | None:

@@ -57,6 +57,7 @@ class SPTData:
         self._owner: Any = None
         for source in sources:
             self._add(source)
+        self._name_sources()
 
     @classmethod
     def of(cls, sources: Iterable[Source]) -> SPTData:
@@ -329,7 +330,6 @@ class SPTData:
                 setattr(source, name, value)
         source.attach(self._owner)
         self._held.append(source)
-        self._name_sources()
 
     def _name_sources(self) -> None:
         """Give each source the shortest name that no other has: its stem, with folders if need be."""

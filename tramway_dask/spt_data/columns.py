@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -197,6 +198,7 @@ def _unit(text: str) -> str:
     return _UNIT_OF.get(text, text)
 
 
+@functools.lru_cache(maxsize=1024)
 def parse_name(name: str) -> tuple[str, str]:
     """Return the name of a column in lower case with underscores, and the unit that it states."""
     key = name.strip().strip('"').lower()

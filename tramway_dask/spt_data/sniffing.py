@@ -6,6 +6,7 @@ skipped, the separator is the one by which lines agree, and decimal commas are s
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from ..errors import DataError, SpecificationError
 from .columns import role_of
 from .formats import Head
-from .textlayout import NOT_A_NUMBER, Layout, sample_lines, split_line
+from .textlayout import NOT_A_NUMBER, Layout, sample_lines, split_line, split_lines
 
 __all__ = ["Sniffed", "sniff_layout"]
 
@@ -51,6 +52,8 @@ class Sniffed:
     def column(self, at: int) -> np.ndarray:
         """Return the numbers of a column of the sample, (k,); NaN where there are none."""
         decimal = self.layout.decimal
+        with contextlib.suppress(ValueError, IndexError):  # so it is mostly, and the fastest
+            return np.array([row[at] for row in self.rows], dtype=float)
         out = np.full(len(self.rows), np.nan)
         for i, row in enumerate(self.rows):
             text = row[at].strip() if at < len(row) else ""
@@ -73,7 +76,12 @@ class _Table:
 
 
 def sniff_layout(
-    head: Head, *, header: bool | None = None, sep: str | None = None, decimal: str | None = None
+    head: Head,
+    *,
+    header: bool | None = None,
+    sep: str | None = None,
+    decimal: str | None = None,
+    most: int | None = None,
 ) -> Sniffed | None:
     """Look for a table of numbers in the first lines of a text file.
 
@@ -82,6 +90,8 @@ def sniff_layout(
     head : Head
     header, sep, decimal : optional
         As given by the user; default: found.
+    most : int, optional
+        How many rows are looked at; default: all in the sample.
 
     Returns
     -------
@@ -96,6 +106,8 @@ def sniff_layout(
         lines, encoding = sample_lines(head)
     except DataError:
         return None
+    if most is not None:
+        lines = lines[: most + _PREAMBLE]
     filled = [i for i, line in enumerate(lines) if line.strip()]
     separators = [sep if sep != r"\s+" else " "] if sep is not None else list(_SEPARATORS)
     found = None if header is False else _named(lines, filled, separators, head.complete)
@@ -106,7 +118,7 @@ def sniff_layout(
         return None
     blanks = found.sep == " "
     body = lines[found.begin :]
-    rows = [split_line(line, found.sep, blanks) for line in body if line.strip()]
+    rows = split_lines(body, found.sep, blanks)
     layout = Layout(
         head.path,
         encoding,

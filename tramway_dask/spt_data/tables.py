@@ -245,7 +245,8 @@ def in_order(df: pd.DataFrame) -> pd.DataFrame:
     n, t = df["n"].to_numpy(), df["t"].to_numpy()
     later = (n[1:] > n[:-1]) | ((n[1:] == n[:-1]) & (t[1:] >= t[:-1]))
     if later.all():
-        return df.reset_index(drop=True)
+        counted = isinstance(df.index, pd.RangeIndex) and df.index.equals(pd.RangeIndex(len(df)))
+        return df if counted else df.reset_index(drop=True)
     out = df.take(np.lexsort((t, n))).reset_index(drop=True)
     out.attrs = dict(df.attrs)
     return out

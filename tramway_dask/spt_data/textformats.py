@@ -39,6 +39,9 @@ _SIGMA = frozenset(
         "sigma_x_nm",
     ]
 )
+# enough to tell what most files are
+FEW_ROWS = 300
+
 _WHAT_PIXEL = "pixel_size= says how many µm a pixel is"
 _WHAT_UNIT = "pixel_size= says how many µm their unit is (1 if they are in µm, 0.001 if in nm)"
 
@@ -141,7 +144,15 @@ def understand(head: Head, options: Mapping[str, Any]) -> TextFile | None:
     DataError
         If there is a header and nothing else.
     """
-    sniffed = sniff_layout(head, **{k: options.get(k) for k in ("header", "sep", "decimal")})
+    found = _understand(head, options, FEW_ROWS)
+    if found is not None and found.recognition.needs.keys() & {"columns", ""}:
+        found = _understand(head, options, None)  # more rows may tell
+    return found
+
+
+def _understand(head: Head, options: Mapping[str, Any], most: int | None) -> TextFile | None:
+    how = {name: options.get(name) for name in ("header", "sep", "decimal")}
+    sniffed = sniff_layout(head, **how, most=most)
     if sniffed is None:
         return None
     layout = sniffed.layout

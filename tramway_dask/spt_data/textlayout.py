@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import DataError, SpecificationError
 from .formats import Head, look
 
-__all__ = ["NOT_A_NUMBER", "Layout", "find_layout", "sample_lines", "split_line"]
+__all__ = ["NOT_A_NUMBER", "Layout", "find_layout", "sample_lines", "split_line", "split_lines"]
 
 NOT_A_NUMBER = ["", "nan", "NaN", "NAN", "-nan", "NA", "N/A", "null", "NULL", "None", "none"]
 
@@ -150,6 +150,16 @@ def split_line(line: str, sep: str, blanks: bool) -> list[str]:
     return next(csv.reader([line.rstrip("\r\n")], delimiter=sep, skipinitialspace=True), [])
 
 
+def split_lines(lines: Sequence[str], sep: str, blanks: bool) -> list[list[str]]:
+    """Split lines into their fields, minding quotes; lines without any are left out."""
+    filled = [line for line in lines if line.strip()]
+    if blanks:
+        return [line.replace('"', "").split() for line in filled]
+    if not any('"' in line for line in filled):
+        return [line.split(sep) for line in filled]
+    return [split_line(line, sep, False) for line in filled]
+
+
 def _align(path: Path, names: list[str], width: int) -> list[str]:
     if len(names) == width - 1:
         # row names written without a name of their own, as R does
@@ -182,7 +192,8 @@ def sample_lines(head: Head) -> tuple[list[str], str]:
     text = raw.decode(encoding, errors="ignore")
     if text.lstrip().startswith("<"):
         raise DataError(f"{head.path}: expected a table as text, this looks like XML; export it as csv")
-    lines = re.split("\r\n|\n|\r", text)  # as files are read; other breaks may stand in a field
+    # as files are read; other breaks may stand in a field
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if not head.complete and len(lines) > 1 or not lines[-1]:
         lines.pop()
     return lines, encoding
