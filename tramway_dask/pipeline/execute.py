@@ -63,6 +63,7 @@ class Recorder:
         self._merged: Counter[str] = Counter()
         self._failures = _read_failures(store)
         self._changed = False
+        report.units_of_data.update(plan.units_of_data)
         for unit in plan.units:
             if unit.status == "done":
                 self._forget(unit)

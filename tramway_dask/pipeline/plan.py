@@ -25,6 +25,8 @@ __all__ = ["Plan", "PlannedUnit", "make_plan"]
 # part of every key: to be raised when the same parameters no longer give the same numbers
 ALGORITHMS = 1
 MAX_LABELS = 10_000
+# sources that cannot be used, in a summary
+SHOWN = 5
 
 
 @dataclass(eq=False)
@@ -146,6 +148,9 @@ class Plan:
         far = {u.source.where: u.source.place.name for u in self.units if u.source and u.source.elsewhere}
         for name, count in Counter(far.values()).items():
             lines.append(f"files: {count} on {name}, {len({u.task.source for u in self.units}) - count} here")
+        failed = {u.task.source: str(u.failure) for u in self.units if u.failure is not None}
+        lines += [f"cannot run: {source}: {why}" for source, why in list(failed.items())[:SHOWN]]
+        lines += [f"… and {len(failed) - SHOWN} more sources"] if len(failed) > SHOWN else []
         return "\n".join([*lines, *told_units(self.units_of_data)])
 
     __repr__ = summary

@@ -275,9 +275,13 @@ def _by_arrow(layout: Layout, core: dict[str, int], others: dict[str, int]) -> p
         )
     except (pa.ArrowInvalid, UnicodeDecodeError):
         return None
-    data: dict[str, Any] = {role: read.column(str(at)).to_numpy() for role, at in core.items()}
+    data: dict[str, Any] = {role: _writeable(read.column(str(at)).to_numpy()) for role, at in core.items()}
     data.update({role: read.column(str(at)).to_pandas().array for role, at in others.items()})
     return pd.DataFrame(data, copy=False)
+
+
+def _writeable(values: np.ndarray) -> np.ndarray:
+    return values if values.flags.writeable else values.copy()
 
 
 def _by_pandas(layout: Layout, core: dict[str, int], others: dict[str, int]) -> pd.DataFrame | None:
