@@ -12,11 +12,11 @@ import pandas as pd
 
 from ..component import positive
 from ..errors import DataError, suggest
-from .ascii import read_numbers
 from .columns import length_factor, time_factor
 from .formats import PHYSICAL, WHAT_TO_DO, look
 from .hdf5 import is_hdf5
 from .tables import SPACE
+from .textnumbers import read_numbers
 from .unlinked import Table, understand_localizations
 
 if TYPE_CHECKING:

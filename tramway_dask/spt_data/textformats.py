@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from .formats import Head, Recognition
 from .headerless import orders, question
 from .sniffing import Sniffed, sniff_layout
 from .tables import SPACE
+from .textprograms import NAMED_BY_USER, UNKNOWN, Program, written_by
 
 __all__ = ["TextFile", "recognize_text", "understand"]
 
@@ -44,52 +45,6 @@ FEW_ROWS = 300
 
 _WHAT_PIXEL = "pixel_size= says how many µm a pixel is"
 _WHAT_UNIT = "pixel_size= says how many µm their unit is (1 if they are in µm, 0.001 if in nm)"
-
-
-@dataclass(frozen=True)
-class _Program:
-    """A program's text file: the names that tell it, and the unit of its lengths (empty: not known)."""
-
-    title: str
-    names: frozenset[str]
-    length: str
-    notes: tuple[str, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-def _program(title: str, names: str, length: str = "", *notes: str, **options: Any) -> _Program:
-    return _Program(title, frozenset(names.split()), length, notes, options)
-
-
-# the first whose names are all there; where the file states units, those hold
-_PROGRAMS = (
-    _program(
-        "swift csv", "track_id seg_id", "",
-        "'seg.id' numbers the segments of tracks, to be read by columns={'n': 'seg.id'}",
-    ),
-    _program(
-        "TrackMate csv", "track_id position_x quality", "",
-        "spots in no track are left out", untracked="drop",
-    ),
-    _program("Imaris csv", "position_x position_y unit trackid"),
-    _program("MOSAIC csv", "trajectory frame x y npscore", "px"),
-    _program("MOSAIC csv", "trajectory frame x y m0", "px"),
-    _program("saSPT csv", "trajectory frame x y y_err", "px"),
-    _program("Spot-On csv", "trajectory frame t x y", "µm"),
-    _program("saSPT csv, or one like it", "trajectory frame x y", "px"),
-    _program("trackpy table", "particle frame x y", "px"),
-    _program("palmari csv", "frame x y t n", "µm"),
-    _program("FreeTrace csv", "traj_idx frame x y z", "px"),
-    _program("AnDi csv", "traj_idx frame x y", "px"),
-    _program("TRAIT2D csv", "id t x y", "µm"),
-    _program("DiffMAP-GP text", "particle xpos ypos"),
-    _program("MINFLUX csv", "tid tim x y"),
-    _program("MINFLUX csv", "track_id time x y sigma_x_um"),
-    _program("ThunderSTORM csv", "id frame x y uncertainty", "nm"),
-    _program("ThunderSTORM csv", "id frame x y uncertainty_xy", "nm"),
-    _program("Nanoimager csv", "channel frame x y photons", "nm"),
-    _program("Elyra text", "index first_frame position_x position_y", "nm"),
-)  # fmt: skip
 
 
 @dataclass
@@ -169,7 +124,7 @@ def _with_names(sniffed: Sniffed, columns: Any, options: Mapping[str, Any]) -> T
     layout = sniffed.layout
     mapping = columns if isinstance(columns, Mapping) else None
     names = list(layout.names or [f"column {i}" for i in range(layout.width)])
-    program = _PROGRAM_OF_NAMES
+    program = NAMED_BY_USER
     if columns is not None and mapping is None:
         given = split_columns(columns)
         if len(given) != layout.width:
@@ -180,7 +135,7 @@ def _with_names(sniffed: Sniffed, columns: Any, options: Mapping[str, Any]) -> T
             return TextFile(sniffed, Choice(), Recognition("text", "text", needs=needs))
         names = given
     elif layout.names is not None:
-        program = _written_by(names)
+        program = written_by(names)
     title = program.title
     if layout.units is not None and title == "TrackMate csv":
         title = "TrackMate csv (version 7)"
@@ -228,16 +183,6 @@ def _with_names(sniffed: Sniffed, columns: Any, options: Mapping[str, Any]) -> T
         notes=tuple(notes),
     )
     return TextFile(sniffed, choice, recognition)
-
-
-# columns that the user has named, and tables of no known program
-_PROGRAM_OF_NAMES = _Program("text", frozenset(), "µm")
-_UNKNOWN = _Program("text with a header", frozenset(), "")
-
-
-def _written_by(names: Sequence[str]) -> _Program:
-    keys = {parse_name(name)[0] for name in names}
-    return next((p for p in _PROGRAMS if p.names <= keys), _UNKNOWN)
 
 
 def _clock(choice: Choice) -> str:
@@ -302,7 +247,7 @@ def _settle_time(
 
 
 def _settle_length(
-    sniffed: Sniffed, choice: Choice, names: Sequence[str], program: _Program, needs: dict[str, str]
+    sniffed: Sniffed, choice: Choice, names: Sequence[str], program: Program, needs: dict[str, str]
 ) -> str:
     """Return the unit of lengths, and ask for the pixel size if need be."""
     stated = {c: choice.unit[c] for c in SPACE if choice.unit.get(c)}
@@ -324,7 +269,7 @@ def _settle_length(
                 choice.unit[c] = "nm"
     elif not program.length:
         # those who write times mostly write µm, those who count frames pixels
-        if program is _UNKNOWN and "t" in choice.position:
+        if program is UNKNOWN and "t" in choice.position:
             return "µm"
         needs["pixel_size"] = f"the file does not say the unit of its lengths; {_WHAT_UNIT}"
     return program.length
