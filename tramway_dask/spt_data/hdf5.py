@@ -56,6 +56,34 @@ def is_hdf5(data: bytes) -> bool:
     return any(data.startswith(SIGNATURE, at) for at in (0, 512, 1024, 2048))
 
 
+class _Bounded(io.RawIOBase):
+    """A binary file that refuses to be read beyond its end.
+
+    HDF5 would fill with zeros what is missing, of whatever size a corrupt file says.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.size = file.seek(0, io.SEEK_END)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        if self.file.tell() + len(buffer) > self.size:
+            raise OSError("the file ends before what it refers to")
+        return self.file.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
+
+
 @contextlib.contextmanager
 def open_head(head: Head, extra: str) -> Iterator[Any]:
     """Open a file of which the beginning is at hand, and the rest where it is.
@@ -106,8 +134,9 @@ def open_hdf5(path: Path | BinaryIO, extra: str) -> Iterator[Any]:
             f'pip install "tramway_dask[{extra}]" (or h5py)'
         ) from error
     try:
-        with h5py.File(path, "r") as file:
-            yield file
+        with contextlib.ExitStack() as stack:
+            content = stack.enter_context(open(path, "rb")) if isinstance(path, Path) else path
+            yield stack.enter_context(h5py.File(_Bounded(content), "r"))
     except DataError:
         raise
     except _BROKEN as error:
@@ -153,9 +182,37 @@ def raw(dataset: Any) -> np.ndarray:
         raise DataError(f"{dataset.name!r} is stored in another file; such files are not followed")
     if dataset.shape is None:
         raise DataError(f"{dataset.name!r} is empty")
+    if not _fits(dataset.id.get_type(), dataset.dtype):
+        raise DataError(f"{dataset.name!r} is of an unknown type of numbers; the file is corrupt")
     if dataset.nbytes > _LARGEST_RATIO * dataset.file.id.get_filesize():
         raise DataError(f"{dataset.name!r} pretends to be larger than the file; the file is corrupt")
     return np.asarray(dataset[()])
+
+
+def _fits(stored: Any, dtype: np.dtype) -> bool:
+    """Tell whether values are of the size that they have in the file.
+
+    h5py reads floats of odd formats into larger ones, even where a record has no room for them.
+    """
+    import h5py
+
+    if isinstance(stored, h5py.h5t.TypeCompoundID):
+        if dtype.fields is None or stored.get_nmembers() != len(dtype.fields):
+            return False
+        end = 0
+        for i in range(stored.get_nmembers()):
+            inner, offset = dtype.fields[stored.get_member_name(i).decode()][:2]
+            if (
+                offset < end
+                or offset + inner.itemsize > dtype.itemsize
+                or not _fits(stored.get_member_type(i), inner)
+            ):
+                return False
+            end = offset + inner.itemsize
+        return True
+    if isinstance(stored, h5py.h5t.TypeFloatID | h5py.h5t.TypeIntegerID):
+        return stored.get_size() == dtype.itemsize <= 8
+    return True
 
 
 def numbers(dataset: Any) -> np.ndarray:

@@ -12,7 +12,7 @@ from ..errors import DataError
 from .hdf5 import SIGNATURE, child, has, numbers, open_hdf5, raw
 from .tables import SPACE, check_trajectories
 
-__all__ = ["read_rwa"]
+__all__ = ["columns_of", "read_rwa", "root_table", "table_of"]
 
 _FLOATS = (*SPACE, "t", *(f"d{c}" for c in (*SPACE, "t")))
 
@@ -45,10 +45,10 @@ def read_rwa(path: str | Path) -> pd.DataFrame:
     try:
         _check_signature(path)
         with open_hdf5(path, "rwa") as file:
-            columns = _columns(_root_table(file))
+            columns = columns_of(root_table(file))
     except DataError as error:
         raise DataError(f"{path}: {error}") from error.__cause__
-    return check_trajectories(_table(columns, str(path)), str(path))
+    return check_trajectories(table_of(columns, str(path)), str(path))
 
 
 def _check_signature(path: Path) -> None:
@@ -61,7 +61,8 @@ def _check_signature(path: Path) -> None:
         raise DataError("not a .rwa file (no HDF5 signature); text files are read by from_ascii_file")
 
 
-def _root_table(file: Any) -> Any:
+def root_table(file: Any) -> Any:
+    """Return the table at the root of the analyses."""
     if not has(file, "analyses"):
         raise DataError(
             f"not a .rwa file of TRamWAy: no 'analyses' at its root, which has {', '.join(file) or 'nothing'}"
@@ -82,7 +83,8 @@ def _root_table(file: Any) -> Any:
     return table
 
 
-def _columns(table: Any) -> dict[str, np.ndarray]:
+def columns_of(table: Any) -> dict[str, np.ndarray]:
+    """Return the columns of numbers of a stored table."""
     if has(table, "root"):
         return _from_blocks(child(table, "root"))
     data = child(table, "data")
@@ -132,7 +134,8 @@ def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _table(columns: dict[str, np.ndarray], where: str) -> pd.DataFrame:
+def table_of(columns: dict[str, np.ndarray], where: str) -> pd.DataFrame:
+    """Return the table of given columns."""
     shapes = {values.shape for values in columns.values()}
     if any(len(shape) != 1 for shape in shapes) or len(shapes) > 1:
         raise DataError(f"{where}: the columns of the table differ in length; the file is corrupt")
