@@ -81,7 +81,7 @@ class _Bounded(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if self.file.tell() + len(buffer) > self.size:
             raise OSError("the file ends before what it refers to")
-        return self.file.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
+        return self.file.readinto(buffer)  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
