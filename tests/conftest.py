@@ -42,6 +42,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 _SECOND_SITE = {"test_batch_site", "test_container_site", "test_readme_site"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests that share a test site in one process."""
     for item in items:

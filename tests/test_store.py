@@ -272,6 +272,7 @@ def test_run_on_a_full_disk(tmpfs: Path, tmp_path: Path) -> None:
 
 
 def test_read_only_folder(tmpfs: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=4m", str(tmpfs)], check=True)
     a = analyzer(tmpfs / "results")
     a.pipeline.append_stage(td.stages.tessellate_and_infer("m"))
     a.run(progress=False)

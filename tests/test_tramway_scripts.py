@@ -307,7 +307,7 @@ def test_every_call_of_the_documentation(
     a.tesseller.from_plugin("grid")
     a.tesseller.from_callable(tessellers.Hexagons)
     a.tesseller.ref_distance = 0.05
-    assert a.tesseller.resolution == pytest.approx(0.1)
+    assert a.tesseller.ref_distance == 0.05
     a.time = time.SlidingWindow(duration=2)
     a.time.from_sliding_window(2)
     a.time.window_shift = 1
