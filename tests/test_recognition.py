@@ -430,11 +430,13 @@ def test_any_table_without_names_is_read_right_or_asked_about(tmp_path: Path, da
         table = table.sort_values(["frame", "n"])
     elif by == "nothing":
         table = table.sample(frac=1, random_state=draw(st.integers(0, 9)))
-    more = draw(st.sampled_from([[], ["index"], ["photons"], ["state"], ["index", "photons"]]))
+    more = draw(st.lists(st.sampled_from(["index", "photons", "brightness", "state", "zero"]), unique=True))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     columns = table.assign(
         index=np.arange(len(table)),
         photons=rng.normal(900, 90, len(table)).round(2),
+        brightness=(table["n"] * 50 + rng.normal(0, 5, len(table))).round(2),
+        zero=0,
         state=rng.integers(0, 2, len(table)),
     )
     # x stands before y: nothing tells them apart

@@ -18,6 +18,11 @@ _WRITTEN = {
     (3, 2): ("x", "y"),  # MTT, evalSPT: x, y, frame, n, intensity, …
     (0, 1): ("-", "-", "x", "y"),  # PALMTracer, SPTAnalyser: n, frame, x, y, …
 }
+# columns of such files
+_FEWEST_WRITTEN = 6
+# steps along an axis are that much shorter than the field of view, and that much longer than along another axis
+_SHORT = 0.3
+_ISOTROPIC = 5
 # steps within trajectories: to consider a reading, and to rely upon it
 _FEWEST_STEPS = 3
 _ENOUGH_STEPS = 10
@@ -126,11 +131,23 @@ def _orders(values: np.ndarray, n: int, t: int, whole: list[bool], counters: set
     left = [c for c in range(width) if c not in (n, t)]
     if len(left) > 2:  # the number of the row, and columns in which nothing happens, say nothing
         left = [c for c in left if c not in counters and np.ptp(values[:, c]) > 0]
-    if width > 4 and (n, t) in _WRITTEN and whole[t]:
-        left = [c for c, role in enumerate(_WRITTEN[n, t]) if role != "-"]
+    if width >= _FEWEST_WRITTEN and (n, t) in _WRITTEN and whole[t]:
+        places = [c for c, role in enumerate(_WRITTEN[n, t]) if role != "-"]
+        if set(places) <= set(left) and _are_coordinates(values, n, places):
+            left = places
     if len(left) == 3:  # three dimensions, or two and something else
         return [_with(columns, left, "xyz"), _with(columns, left, "xy-")]
     return [_with(columns, left, "xy")] if len(left) == 2 else []
+
+
+def _are_coordinates(values: np.ndarray, n: int, places: list[int]) -> bool:
+    """Tell whether columns change like coordinates: little along a trajectory, and all about as much."""
+    same = values[1:, n] == values[:-1, n]
+    steps = np.array([np.median(np.abs(np.diff(values[:, c])[same])) for c in places])
+    spread = np.array([np.std(values[:, c]) for c in places])
+    return bool(
+        (steps > 0).all() and (steps < _SHORT * spread).all() and np.ptp(np.log(steps)) < np.log(_ISOTROPIC)
+    )
 
 
 def _with(columns: list[str], places: list[int], roles: str) -> Order:
