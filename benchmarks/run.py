@@ -47,6 +47,7 @@ GROUPS = (
     "hpc",
     "time",
     "fields",
+    "reading",
 )
 
 
@@ -82,6 +83,7 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
     import hpc
     import kernels
     import large
+    import reading
     import runs
     import tessellations
 
@@ -91,6 +93,10 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
         yield kernels.smoothed(4_000, 50, repeats=repeats)
         if not quick:
             yield kernels.smoothed(12_000, 150, repeats=repeats)
+
+    def read() -> Iterable[Any]:
+        yield from reading.text(100_000 if quick else 1_000_000, repeats=repeats)
+        yield reading.folder(100 if quick else 1_000, 10_000)
 
     return {
         "import": lambda: runs.imports(3 if quick else 7),
@@ -110,6 +116,7 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
         "priors": lambda: large.automatic(*((8_000, 100) if quick else (40_000, 500)), repeats=repeats),
         "blocks": lambda: [large.blocks(400_000 if quick else 4_000_000)],
         "hpc": lambda: hpc.hpc(quick),
+        "reading": read,
     }
 
 
@@ -119,7 +126,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small cases, about a minute")
     parser.add_argument("--output", type=Path, default=HERE / "results.json", metavar="FILE.json")
     parser.add_argument(
-        "--only", nargs="+", choices=GROUPS, default=GROUPS[:-1], help="some rows only; hpc by name"
+        "--only",
+        nargs="+",
+        choices=GROUPS,
+        default=[name for name in GROUPS if name != "hpc"],
+        help="some rows only; hpc by name",
     )
     options = parser.parse_args()
     sys.path.insert(0, str(HERE))

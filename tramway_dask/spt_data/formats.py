@@ -329,11 +329,16 @@ def look(path: str | Path) -> Head:
         raise DataError(f"{path}: the file cannot be read: {error.strerror or error}") from error
 
 
+@functools.lru_cache(maxsize=256)
+def _takes_options(function: Callable[..., Any]) -> bool:
+    return len(inspect.signature(function).parameters) > 1
+
+
 def _ask(known: _Format, head: Head, options: Mapping[str, Any] | None) -> Recognition | None:
     if known.recognize is None:
         return None
     function = _resolve(known.recognize)
-    if len(inspect.signature(function).parameters) == 1:
+    if not _takes_options(function):
         return function(head)
     return function(head, dict(options or {}))
 

@@ -30,6 +30,8 @@ SPACE = ("x", "y", "z")
 
 # µm; what is outside is most often nm or pixels that were taken for µm
 PLAUSIBLE_STEPS = (1e-3, 5.0)
+# rows that tell the median well enough for this
+ENOUGH_STEPS = 100_000
 
 
 def space_columns(df: pd.DataFrame) -> list[str]:
@@ -297,7 +299,7 @@ def check_steps(df: pd.DataFrame, where: str, units: str) -> None:
     Warns
     -----
     UnitsWarning
-        If the median step is not 0, and below 1 nm or above 5 µm.
+        If the median step, in the first 100,000 rows, is not 0, and below 1 nm or above 5 µm.
     """
     space = space_columns(df)
     with np.errstate(over="ignore"):  # what is not finite is far above any plausible step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -121,7 +122,8 @@ def find_layout(file: Path | Head, *, header: bool | None, sep: str | None, deci
         raise DataError(f"{path}: the file is empty")
     start = _skip_comments(lines, start)
     has_header = header is True or _is_header(lines[start])
-    after = [i for i in range(start + 1, len(lines)) if lines[i].strip()] if has_header else [start]
+    below = (i for i in range(start + 1, len(lines)) if lines[i].strip())
+    after = list(itertools.islice(below, 3)) if has_header else [start]
     first_data = lines[after[0]] if after else ""
     sep, blanks = _separator(lines[start] if has_header else None, first_data, sep, decimal)
     names: list[str] | None = None
