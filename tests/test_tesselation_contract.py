@@ -173,3 +173,10 @@ def test_points_at_the_same_place(name):
         MAKERS[name](0.2).tessellate(df)
     with pytest.raises(SegmentationError, match="at least 2 translocations"):
         MAKERS[name](0.2).tessellate(df[:1])
+
+
+def test_more_cells_than_32_bits_number_their_corners():
+    centers = np.random.default_rng(0).random((40_000, 2))
+    mesh = Tessellation.from_centers(centers, np.array([[0.0, 0.0], [1.0, 1.0]]))
+    assert mesh.areas.sum() == pytest.approx(1.0, rel=1e-9)
+    assert (mesh.areas > 0).all()

@@ -149,7 +149,8 @@ def _planar(centers: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarra
     real = (between < len(centers)).all(axis=1)
     inside = _length_in_box(diagram.vertices[ends[:, 0]], diagram.vertices[ends[:, 1]], box) > CONTACT
     pairs = np.sort(between[real & inside], axis=1)
-    owner = np.repeat(between.ravel(), 2)
+    # SciPy's 32 bits do not hold the product of cells and corners below
+    owner = np.repeat(between.ravel(), 2).astype(np.int64)
     corner = np.tile(ends, (1, 2)).ravel()
     mine = owner < len(centers)
     count = len(diagram.vertices)
