@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from pandas.testing import assert_frame_equal
 
 import tramway_dask as td
 from tramway_dask.cli import main
+from tramway_dask.environments.remotefiles import RemoteFiles
 from tramway_dask.errors import DataError, SpecificationError, UnitsWarning
 from tramway_dask.spt_data import from_files
 from tramway_dask.spt_data.formats import Head, Recognition, look, reader, recognize
@@ -546,6 +549,11 @@ def test_values_by_file(tmp_path: Path) -> None:
     assert [s.frame_interval for s in data] == pytest.approx([0.02, 0.02, 0.01])
     assert data.localization_precision == 0.03
     assert len({s.content_fingerprint() for s in data}) == 3
+    later = from_files(tmp_path / "a*.csv", pixel_size=0.1)
+    with pytest.raises(DataError, match="dt="):
+        later[0].check_readable()
+    later.frame_interval = 0.5
+    assert later.dataframe.t.max() == table.frame.max() * 0.5
     with pytest.raises(SpecificationError, match="'d.csv' is the name of no file"):
         from_files(tmp_path / "*.csv", dt={"d.csv": 1})
     with pytest.raises(SpecificationError, match="several patterns"):
@@ -617,8 +625,62 @@ def test_units_are_told_everywhere(tmp_path: Path) -> None:
     shown = call("info", tmp_path / "a.csv", "--pixel-size", "0.1", "--dt", "0.02")
     assert "trackpy table" in shown and "24 localizations, 3 trajectories" in shown
     assert "0.02 s (given)" in shown and "first rows" in shown and "n = 'particle'" in shown
+    assert "reader 'ascii'" in call("info", tmp_path / "b.csv", "--format", "ascii", "--columns", "nxyt")
     lacking = call("info", tmp_path / "a.csv", code=2)
     assert "trackpy table" in lacking and "pixel_size=" in lacking and "dt=" in lacking
+
+
+class Cluster:
+    """A connection whose far end is a folder of this computer, seen under another name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked: list[str] = []
+
+    def login_node(self) -> tuple[str, None]:
+        return "far", None
+
+    def connection(self) -> tuple[Cluster, None]:
+        return self, None
+
+    def mapped(self, path: str, username: None) -> str:
+        return path.replace("/far/away", str(self.folder))
+
+    def run(self, script: str, *, input: str, **_: Any) -> subprocess.CompletedProcess[str]:
+        self.asked.append(script)
+        return subprocess.run(["bash", "-c", script], input=input, capture_output=True, text=True, check=True)
+
+    def download(self, path: str, local: Path) -> None:
+        shutil.copyfile(path, local)
+
+    def call(self, done: Any) -> Any:
+        return done
+
+
+def test_files_of_a_cluster_are_recognised_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = molecules()
+    write(tmp_path, as_trackpy(table))
+    large = molecules(lengths=(20,) * 300)[["n", "x", "y", "t"]].to_csv(header=False, index=False)
+    assert len(large) > 1 << 16
+    write(tmp_path, large, "b.csv")
+    cluster = Cluster(tmp_path)
+    files = RemoteFiles(cluster)  # type: ignore[arg-type]
+    a = td.RWAnalyzer()
+    monkeypatch.setattr(td.RWAnalyzer, "elsewhere", lambda self: files)
+    a.spt_data.from_files("/far/away/*.csv", pixel_size={"a.csv": 0.1}, dt=0.02)
+    assert a.spt_data.aliases == ["a", "b"]
+    a.spt_data.refresh()
+    asked = len(cluster.asked)
+    assert [s.recognition.title for s in a.spt_data] == ["trackpy table", "text without header"]
+    assert a.spt_data[0].units == "lengths in px of 0.1 µm (given), times in frames of 0.02 s (given)"
+    assert a.spt_data[1].units == "lengths in µm (assumed), times in s (assumed)"
+    assert len(cluster.asked) == asked  # the beginnings of all files came in one command
+    got = a.spt_data[0].dataframe
+    assert_frame_equal(got, scaled(table, 0.1, 0.02), check_exact=False)
+    assert len(a.spt_data[1].dataframe) == 6000
+    (tmp_path / "b.csv").unlink()
+    with pytest.raises(DataError, match=r"b\.csv on far: it is gone"):
+        _ = RemoteFiles(cluster).head(str(tmp_path / "b.csv"))  # type: ignore[arg-type]
 
 
 def test_formats_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
