@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser_fixtures import browser, page  # noqa: F401
 from site_fixtures import image, site  # noqa: F401
 from site_sessions import cluster, mark  # noqa: F401
 

@@ -27,6 +27,8 @@ echo "== Style and types"
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "== Installing the test site: Slurm, munge, sshd, environment modules (Debian's packages)"
     bash tests/site/install.sh
+    echo "== Installing Chromium (Debian's package)"
+    bash tests/browser/install.sh
 fi
 
 echo "== Tests"
