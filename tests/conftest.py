@@ -13,6 +13,7 @@ import pytest
 from browser_fixtures import browser, page  # noqa: F401
 from site_fixtures import image, site  # noqa: F401
 from site_sessions import cluster, mark  # noqa: F401
+from xdist.scheduler import LoadGroupScheduling
 
 
 class _Fence(MetaPathFinder):
@@ -43,13 +44,28 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 _SECOND_SITE = {"test_batch_site", "test_container_site", "test_readme_site"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
+class _ByTestSite(LoadGroupScheduling):  # type: ignore[misc]
+    """Gives all tests of a site to one process, and any other test to whoever is free."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.split("::")[0]).stem
+        if not file.endswith("_site"):
+            return nodeid
+        return "second site" if file in _SECOND_SITE else "site"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByTestSite:
+    """Distribute the tests as the test sites want it."""
+    return _ByTestSite(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share a test site in one process."""
+    """Refuse a test that needs the site in a file whose name does not say so: it would start a site of its own."""
     for item in items:
-        if item.get_closest_marker("site") is not None:
-            second = item.path.stem in _SECOND_SITE
-            item.add_marker(pytest.mark.xdist_group("second site" if second else "site"))
+        if item.get_closest_marker("site") is not None and not item.path.stem.endswith("_site"):
+            raise pytest.UsageError(
+                f"{item.nodeid} is marked `site`: its file must be named test_..._site.py"
+            )
 
 
 @pytest.fixture(scope="session")
