@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
@@ -24,6 +25,11 @@ class _Fence(MetaPathFinder):
     def find_spec(self, name: str, *_: Any) -> None:
         if name.split(".")[0] == "tramway" and not self.marked:
             pytest.fail("this test imports TRamWAy: mark it with @pytest.mark.oracle", pytrace=False)
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C interrupt the programs of the tests: a shell starts what it puts in the background without."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _fence = _Fence()

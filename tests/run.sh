@@ -31,13 +31,26 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     bash tests/browser/install.sh
 fi
 
+test_all() { # NAME PYTEST-ARGUMENT...: what fails beside others on a busy machine may not fail alone
+    local python=$environments/$1/bin/python cache=$environments/$1/pytest status=0
+    shift
+    "$python" -m pytest -o cache_dir="$cache" "$@" || status=$?
+    if [ "$status" = 1 ]; then
+        echo "== Once more, one after the other: the tests that have failed"
+        status=0
+        "$python" -m pytest -o cache_dir="$cache" --last-failed "$@" --numprocesses 0 || status=$?
+    fi
+    return "$status"
+}
+
 echo "== Tests"
-"$bin/python" -m pytest --numprocesses 3 --dist loadgroup --doctest-modules -m 'not oracle' tramway_dask tests "$@"
+test_all main --numprocesses 4 --dist loadgroup --durations 40 --doctest-modules -m 'not oracle' \
+    tramway_dask tests "$@"
 
 echo "== Installing TRamWAy 0.7, which needs pandas below 3"
 prepare oracle --editable '.[test,oracle]'
 
 echo "== Tests that compare with TRamWAy, and those that read tables, with pandas below 3"
 tables=(tests/test_ascii.py tests/test_tables.py tests/test_store.py tests/test_mat_rwa.py)
-"$environments/oracle/bin/python" -m pytest --numprocesses 2 -q -m oracle "${tables[@]/#/--ignore=}" tests "$@"
-"$environments/oracle/bin/python" -m pytest --numprocesses 2 -q "${tables[@]}" "$@"
+test_all oracle --numprocesses 2 -q -m oracle "${tables[@]/#/--ignore=}" tests "$@"
+test_all oracle --numprocesses 2 -q "${tables[@]}" "$@"

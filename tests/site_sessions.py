@@ -134,7 +134,7 @@ class Running:
         except BaseException as error:
             self.error = error
 
-    def wait(self, timeout=100):
+    def wait(self, timeout=240):
         self.thread.join(timeout)
         alive = self.thread.is_alive()
         r = self.report
@@ -212,7 +212,7 @@ class Session:
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=90)
         finally:
             self.kill()
 
@@ -229,7 +229,7 @@ def on_login(site: Site, text: str, user: str = "alice", check: bool = True) -> 
     return site.run("login", user, ["bash", "-lc", text], check=check).stdout
 
 
-def until(condition: Callable[[], Any], timeout: float = 40, what: str = "") -> Any:
+def until(condition: Callable[[], Any], timeout: float = 120, what: str = "") -> Any:
     ends = time.monotonic() + timeout
     while time.monotonic() < ends:
         found = condition()
@@ -252,7 +252,7 @@ def processes(site: Site) -> list[str]:
 def nothing_left(site: Site) -> None:
     """Assert that no job, process, run folder or key is there."""
     until(lambda: not jobs(site), what="no job in squeue")
-    until(lambda: not processes(site), 15, "no process on login")
+    until(lambda: not processes(site), 60, "no process on login")
     assert on_login(site, f"find {RUNS} /home/alice -name '*.pem' 2>/dev/null", check=False) == ""
     assert on_login(site, f"ls {RUNS} 2>/dev/null", check=False) == ""
 

@@ -118,7 +118,7 @@ def started(site: Site, script: str, results: str, slowly: bool = False, files: 
     return output.split("RUN ")[1].split()[0]
 
 
-def until(site: Site, run: str, wanted: Any, timeout: float = 90) -> dict[str, Any]:
+def until(site: Site, run: str, wanted: Any, timeout: float = 240) -> dict[str, Any]:
     ends = time.monotonic() + timeout
     while True:
         done = command(site, "status", run, "--json", check=False)

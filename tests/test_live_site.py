@@ -100,8 +100,8 @@ def test_killed_and_taken_up_again(cluster: Site, profile: None, mark: str) -> N
         # and gone again, for good this time: everything ends by itself
     finally:
         second.kill()
-    until(lambda: not jobs(cluster), 60, "no job in squeue")
-    until(lambda: not processes(cluster), 15, "no process on login")
+    until(lambda: not jobs(cluster), 120, "no job in squeue")
+    until(lambda: not processes(cluster), 60, "no process on login")
     assert time.monotonic() - killed > 12
     assert on_login(cluster, f"find {RUNS} -name '*.pem'", check=False) == ""
     found = status(cluster, run)

@@ -321,7 +321,7 @@ def clean(cluster: Site, lab: Session) -> Iterator[set[str]]:
     before = (set(jobs(cluster)), set(processes(cluster)), set(on_login(cluster, f"ls {RUNS}").split()))
     yield before[0]
     until(lambda: set(jobs(cluster)) <= before[0], what="no job of the test")
-    until(lambda: len(processes(cluster)) <= len(before[1]), 15, "no process of the test")
+    until(lambda: len(processes(cluster)) <= len(before[1]), 60, "no process of the test")
     left = set(on_login(cluster, f"ls {RUNS}").split()) - before[2]
     for name in left:  # logs of a run that went wrong may stay, keys may not
         assert on_login(cluster, f"ls {RUNS}/{name}").split().count("tls") == 0
