@@ -16,6 +16,7 @@ __all__ = [
     "from_ascii_file",
     "from_ascii_files",
     "from_bounding_boxes",
+    "from_density",
     "from_squares",
     "utils",
 ]
@@ -29,6 +30,13 @@ def from_bounding_boxes(boxes: Any, label: str = "", group_overlapping_roi: bool
 def from_squares(centers: Any, side: float, label: str = "", group_overlapping_roi: bool = False) -> Regions:
     """Return square regions; see `Regions.from_squares`."""
     return Regions().from_squares(centers, side, label, group_overlapping_roi)
+
+
+def from_density(
+    side: float, label: str = "", group_overlapping_roi: bool = False, **options: float
+) -> Regions:
+    """Return squares around the places where localizations are dense; see `Regions.from_density`."""
+    return Regions().from_density(side, label, group_overlapping_roi, **options)
 
 
 def from_ascii_file(path: Any, *args: Any, **options: Any) -> Regions:
