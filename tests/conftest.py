@@ -14,7 +14,7 @@ import pytest
 from browser_fixtures import browser, page  # noqa: F401
 from site_fixtures import image, site  # noqa: F401
 from site_sessions import cluster, mark  # noqa: F401
-from xdist.scheduler import LoadGroupScheduling
+from xdist.scheduler import LoadScopeScheduling
 
 
 class _Fence(MetaPathFinder):
@@ -48,30 +48,35 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 # a site's tests mostly wait for Slurm: two sites, one beside the other, take half the time
 _SECOND_SITE = {"test_batch_site", "test_container_site", "test_readme_site"}
+# files of few long tests, which begin early and are shared out test by test
+_LONG = {"test_tramway_scripts", "test_notebooks"}
 
 
-class _ByTestSite(LoadGroupScheduling):  # type: ignore[misc]
-    """Gives all tests of a site to one process, and any other test to whoever is free."""
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives a process all tests of a file, whose fixtures are made once, or all tests of a site."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = Path(nodeid.split("::")[0]).stem
-        if not file.endswith("_site"):
-            return nodeid
-        return "second site" if file in _SECOND_SITE else "site"
+        file = nodeid.split("::")[0]
+        name = Path(file).stem
+        if name.endswith("_site"):
+            return "second site" if name in _SECOND_SITE else "site"
+        return nodeid if name in _LONG else file
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByTestSite:
-    """Distribute the tests as the test sites want it."""
-    return _ByTestSite(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
+    """Distribute the tests; their order is that of the collection."""
+    config.option.loadscopereorder = False
+    return _ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse a test that needs the site in a file whose name does not say so: it would start a site of its own."""
+    """Begin with what takes longest; refuse a test that would start a site of its own."""
     for item in items:
         if item.get_closest_marker("site") is not None and not item.path.stem.endswith("_site"):
             raise pytest.UsageError(
                 f"{item.nodeid} is marked `site`: its file must be named test_..._site.py"
             )
+    items.sort(key=lambda item: (not item.path.stem.endswith("_site"), item.path.stem not in _LONG))
 
 
 @pytest.fixture(scope="session")

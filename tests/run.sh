@@ -44,7 +44,7 @@ test_all() { # NAME PYTEST-ARGUMENT...: what fails beside others on a busy machi
 }
 
 echo "== Tests"
-test_all main --numprocesses 4 --dist loadgroup --durations 40 --doctest-modules -m 'not oracle' \
+test_all main --numprocesses 4 --dist loadscope --durations 40 --doctest-modules -m 'not oracle' \
     tramway_dask tests "$@"
 
 echo "== Installing TRamWAy 0.7, which needs pandas below 3"
@@ -52,5 +52,5 @@ prepare oracle --editable '.[test,oracle]'
 
 echo "== Tests that compare with TRamWAy, and those that read tables, with pandas below 3"
 tables=(tests/test_ascii.py tests/test_tables.py tests/test_store.py tests/test_mat_rwa.py)
-test_all oracle --numprocesses 2 -q -m oracle "${tables[@]/#/--ignore=}" tests "$@"
-test_all oracle --numprocesses 2 -q "${tables[@]}" "$@"
+test_all oracle --numprocesses 2 --dist loadscope -q -m oracle "${tables[@]/#/--ignore=}" tests "$@"
+test_all oracle --numprocesses 2 --dist loadscope -q "${tables[@]}" "$@"
