@@ -15,6 +15,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 
 FLOORS = {
     "errors": 0, "config": 0, "component": 0, "fields": 0, "landscapes": 0,
+    "cards": 0, "thumbnails": 0, "interactive": 0,
     "spt_data": 1, "roi": 1, "simulate": 1,
     "segmentation": 2,
     "inference": 3,

@@ -77,7 +77,7 @@ def test_attributes():
     assert partition.param["roi"]["label"] == "roi007" and partition.region_label == "roi007"
     assert partition.param["localization_precision"] == 0.02
     assert repr(partition).startswith("Partition(500 translocations, ")
-    assert "<td>500</td>" in partition._repr_html_() and len(partition._repr_html_()) < 1000
+    assert "<td>500</td>" in partition._repr_html_() and len(partition._repr_html_()) < 10_000
 
 
 def test_cell_index_marks_unassigned_points():

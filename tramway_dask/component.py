@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
+from .cards import card, folded, guarded, rows
 from .errors import SpecificationError, UnknownAttributeError, suggest
 
 __all__ = [
@@ -249,8 +250,9 @@ class Component(metaclass=_Keywords):
     def __hash__(self) -> int:
         return hash(self.fingerprint())
 
-    def __repr__(self) -> str:
-        shown = []
+    def chosen(self) -> dict[str, Any]:
+        """Return the parameters that differ from their defaults."""
+        shown = {}
         for name, field in _fields(type(self)).items():
             value = getattr(self, name)
             if field.default is not dataclasses.MISSING and value is field.default:
@@ -258,8 +260,28 @@ class Component(metaclass=_Keywords):
             if field.default_factory is not dataclasses.MISSING and value == field.default_factory():
                 continue
             if not name.startswith("_"):
-                shown.append(f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+                shown[name] = value
+        return shown
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.chosen().items())
+        return f"{type(self).__name__}({shown})"
+
+    @guarded
+    def _repr_html_(self) -> str:
+        about, _, _ = (inspect.getdoc(type(self)) or "").partition("\n")
+        return card(type(self).__name__, *self._card_parts(), about=about)
+
+    def _card_parts(self) -> list[Any]:
+        """Return what a notebook shows of the parameters."""
+        chosen = self.chosen()
+        rest = {n: getattr(self, n) for n in _fields(type(self)) if n not in chosen and not n.startswith("_")}
+        told = rows((name, repr(value)) for name, value in chosen.items())
+        defaults = rows((name, repr(value)) for name, value in rest.items())
+        return [
+            told or ("all parameters have their defaults" if rest else "it has no parameters"),
+            folded(f"{len(rest)} defaults" if len(rest) > 1 else "1 default", defaults),
+        ]
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_owner_ref"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..cards import badge, card, guarded
 from ..errors import SpecificationError, UnknownAttributeError
 from ..inference import mapper as mappers
 from ..segmentation import tesseller as tessellers
@@ -33,6 +34,10 @@ class _Unset:
 
     def __repr__(self) -> str:
         return f"(no {self._kind}: choose one, as in `{self._example}`)"
+
+    @guarded
+    def _repr_html_(self) -> str:
+        return card(self._kind, badge("left", "not chosen"), f"choose one, as in {self._example}")
 
 
 class NoTesseller(_Unset):

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..cards import badge, card, guarded, table
 from ..errors import SpecificationError, suggest
 from ..pipeline.stages import Stage
 
@@ -93,3 +94,12 @@ class Pipeline:
 
     def __repr__(self) -> str:
         return "Pipeline(" + " → ".join(f"{s.name} [{s.granularity}]" for s in self._stages) + ")"
+
+    @guarded
+    def _repr_html_(self) -> str:
+        lines = [
+            (i + 1, s.name, s.granularity, "in this process" if s.requires_mutability else "")
+            for i, s in enumerate(self._stages)
+        ]
+        told = table(("", "stage", "one unit per", "where"), lines)
+        return card("Pipeline", told or badge("left", "no stage yet"))

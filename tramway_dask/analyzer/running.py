@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from ..environments.usercode import modules_by_value
 from ..environments.usermodules import user_files
 from ..errors import LostClusterError, PipelineError, SpecificationError, StoreError, suggest
+from ..interactive import is_interactive
+from ..pipeline.background import BackgroundRun, Submitted, going_on
 from ..pipeline.execute import Recorder, closing, run_in_process, run_on_cluster
 from ..pipeline.graph import Batch, Reach
 from ..pipeline.plan import Plan, make_plan
@@ -31,6 +33,8 @@ from ..results.files import locked
 from ..results.store import FORMAT, Store
 
 if TYPE_CHECKING:
+    from distributed import Future
+
     from ..environments.base import Environment
     from .rwanalyzer import RWAnalyzer
 
@@ -55,6 +59,10 @@ def run(
     if not stages:
         raise PipelineError("the pipeline has no stage; add one with a.pipeline.append_stage(stages....)")
     store = analyzer.results
+    # it lives until what is done of it is done again, and its tasks go on until then
+    former = _taken_over(analyzer)
+    if former is not None:
+        former.stop()
     report = RunReport(store.folder)
     report.groups = {s.name: s.groups for s in analyzer.spt_data if s.groups}
     began = time.perf_counter()
@@ -65,7 +73,7 @@ def run(
         analyzer.recover()
         planned = _plan(analyzer, first, overwrite)
     with (
-        locked(store.folder),
+        _kept_for_background(analyzer, locked(store.folder)),
         _logged(analyzer),
         _run_record(analyzer, report),
         contextlib.ExitStack() as place,
@@ -83,9 +91,11 @@ def run(
                 shared = analyzer.env is None or analyzer.env.shares_files
                 if stage.run_everywhere and not shared:
                     _run_here(stage, analyzer, report)
-            _run_block(analyzer, block, report, overwrite, on_error, progress, batch, place, planned)
+            _run_block(analyzer, block, report, overwrite, on_error, progress, batch, place, planned, former)
             planned = None
         report.seconds = time.perf_counter() - began
+    if analyzer.env is not None:
+        analyzer.env.dismiss()
     analyzer.refresh()
     for text in report.warnings:
         analyzer.logger.warning(text)
@@ -106,6 +116,7 @@ def _run_block(
     batch: int | str,
     place: contextlib.ExitStack,
     planned: Plan | None = None,
+    former: BackgroundRun | None = None,
 ) -> None:
     """Run stages that need not run here; go on where a lost cluster has left off, if it is found again."""
     store, env, again = analyzer.results, analyzer.env, False
@@ -115,7 +126,7 @@ def _run_block(
         bar = progress(plan) if callable(progress) else Progress(len(plan.todo), progress)
         with closing(Recorder(plan, store, report, bar, on_error, count_skipped=not again)) as recorder:
             try:
-                _execute(plan, analyzer, recorder, batch, place)
+                _execute(plan, analyzer, recorder, batch, place, former)
                 return
             except LostClusterError as error:
                 analyzer.logger.warning("%s; trying to find it again", error)
@@ -137,8 +148,45 @@ def take_parts(store: Store, parts: Iterable[tuple[str, str, bytes]]) -> int:
     return taken
 
 
+def _taken_over(analyzer: RWAnalyzer) -> BackgroundRun | None:
+    """Return the run that writes to the results folder while nobody waits for it, if there is one.
+
+    Where it runs, this analyzer does as well if that is where it wants to; else that place is closed.
+    """
+    former = going_on(analyzer.results.folder)
+    if former is None or former.env is analyzer.env:
+        return former
+    if former.env.serves_for(analyzer.env):
+        analyzer.env = former.env  # a cell was run again
+    else:
+        former.cancel()
+        former.env.dismiss()
+    return former
+
+
+@contextlib.contextmanager
+def _kept_for_background(
+    analyzer: RWAnalyzer, lock: contextlib.AbstractContextManager[None]
+) -> Iterator[None]:
+    """Hold a lock; when an interrupted run goes on, until its end."""
+    with contextlib.ExitStack() as held:
+        held.enter_context(lock)
+        try:
+            yield
+        except KeyboardInterrupt:
+            run = going_on(analyzer.results.folder)
+            if run is not None:
+                run.hold(held.pop_all())
+            raise
+
+
 def _execute(
-    plan: Plan, analyzer: RWAnalyzer, recorder: Recorder, batch: int | str, place: contextlib.ExitStack
+    plan: Plan,
+    analyzer: RWAnalyzer,
+    recorder: Recorder,
+    batch: int | str,
+    place: contextlib.ExitStack,
+    former: BackgroundRun | None,
 ) -> None:
     if not plan.todo:
         return
@@ -146,17 +194,18 @@ def _execute(
     if env is None:
         run_in_process(plan, analyzer.specification(), analyzer.results, recorder)
         return
-    if not env.is_running:
-        place.enter_context(env.connect())
+    place.enter_context(env.connect())
     env.check()
     try:
-        _run_there(plan, analyzer, recorder, batch)
+        _run_there(plan, analyzer, recorder, batch, former)
     except KeyboardInterrupt:
         env.interrupted()
         raise
 
 
-def _run_there(plan: Plan, analyzer: RWAnalyzer, recorder: Recorder, batch: int | str) -> None:
+def _run_there(
+    plan: Plan, analyzer: RWAnalyzer, recorder: Recorder, batch: int | str, former: BackgroundRun | None
+) -> None:
     env, specification = analyzer.env, analyzer.specification()
     with _shipping(env, specification, plan.stages):
         run_on_cluster(
@@ -168,10 +217,29 @@ def _run_there(plan: Plan, analyzer: RWAnalyzer, recorder: Recorder, batch: int 
             reach=_reach(plan, analyzer),
             batch=batch,
             check=env.check,
-            earlier=env.earlier_batches,
+            earlier=[*env.earlier_batches, *(former.groups if former is not None else ())],
             announce=functools.partial(_announce, env, plan, analyzer.results),
             outlives=env.outlives,
+            keep=functools.partial(_keep, analyzer, recorder)
+            if is_interactive() and not env.outlives
+            else None,
         )
+
+
+def _keep(analyzer: RWAnalyzer, recorder: Recorder, futures: dict[Future, Batch]) -> None:
+    """Have the tasks of an interrupted run go on, and their results be stored."""
+    recorder.on_error = "record"
+    run = BackgroundRun(recorder, analyzer.env.client, analyzer.env)
+    run.watch({future: batch.units for future, batch in futures.items()}, blame=False)
+    analyzer.env.keep_for(run)
+    if run.over:
+        return
+    analyzer.logger.warning(
+        "interrupted: nobody waits for the run any more, but it goes on. %d units are left, their results are stored "
+        "as they complete. To wait for them: a.run(); to see how far they are: a.attach(); to end them: "
+        "a.attach().cancel()",
+        run.left,
+    )
 
 
 @contextlib.contextmanager
@@ -227,7 +295,7 @@ def _run_here(stage: Stage, analyzer: RWAnalyzer, report: RunReport) -> None:
     )
 
 
-def submit(analyzer: RWAnalyzer, *, overwrite: bool) -> dict[tuple[str, str], Any]:
+def submit(analyzer: RWAnalyzer, *, overwrite: bool) -> Submitted:
     """Submit the pipeline of an analyzer; see `RWAnalyzer.submit`."""
     if analyzer.env is None:
         raise PipelineError("submit() needs workers: set a.env, as in `a.env = environments.LocalHost`")
@@ -242,8 +310,7 @@ def submit(analyzer: RWAnalyzer, *, overwrite: bool) -> dict[tuple[str, str], An
         analyzer.env.check()
         with _shipping(analyzer.env, analyzer.specification(), plan.stages):
             reach = _reach(plan, analyzer)
-            # results arrive when this function has returned: the folder is held until the last one
-            futures = submit_units(
+            submitted = submit_units(
                 plan,
                 analyzer,
                 store,
@@ -251,9 +318,12 @@ def submit(analyzer: RWAnalyzer, *, overwrite: bool) -> dict[tuple[str, str], An
                 client,
                 reach=reach,
                 announce=functools.partial(_announce, analyzer.env, plan, store),
-                finished=held.pop_all().close,
+                env=analyzer.env,
             )
-    return {unit.place: future for unit, future in futures.items()}
+            # results arrive when this function has returned: the folder is held until the last one
+            submitted.run.hold(held.pop_all())
+    analyzer.env.keep_for(submitted.run)
+    return submitted
 
 
 def _blocks(stages: Sequence[Stage]) -> Iterator[list[Stage]]:

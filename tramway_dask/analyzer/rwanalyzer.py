@@ -15,6 +15,7 @@ from ..component import Component, count, fingerprint
 from ..config import setting_of
 from ..errors import SpecificationError, StoreError, UnknownAttributeError, suggest
 from ..inference.mapper import from_plugin
+from ..pipeline.background import going_on
 from ..pipeline.plan import Plan, make_plan
 from ..pipeline.report import RunReport
 from ..pipeline.stages import Stage
@@ -29,6 +30,7 @@ from ..segmentation.tesseller import from_callable
 from ..segmentation.time import SlidingWindow, Time
 from ..spt_data.collection import SPTData
 from .attributes import NoMapper, NoTesseller, Plots
+from .card import analyzer_card, missing
 from .detached import RunHandle, attach, run_detached
 from .pipeline import Pipeline
 from .running import run, submit
@@ -36,6 +38,7 @@ from .tables import maps_table, of_sampling
 
 if TYPE_CHECKING:
     from ..experiment import Comparison
+    from ..pipeline.background import BackgroundRun, Submitted
     from ..spt_data.analyses import Analyses
     from ..spt_data.sources import Source
 
@@ -273,7 +276,8 @@ class RWAnalyzer:
         on_error : {'record', 'raise'}
             Whether a failing unit is recorded and the run goes on, or the run stops.
         progress : bool
-            Show a progress bar.
+            Show a progress bar. When a notebook's cell is interrupted, the work goes on where there are
+            workers: run again, or `attach`.
         batch : int or 'auto'
             Units per Dask task.
         detach : bool
@@ -300,8 +304,11 @@ class RWAnalyzer:
                 return run_detached(self, overwrite=overwrite, on_error=on_error, batch=batch)
             return run(self, overwrite=overwrite, on_error=on_error, progress=progress, batch=batch)
 
-    def attach(self, run_id: str | None = None) -> RunHandle:
+    def attach(self, run_id: str | None = None) -> RunHandle | BackgroundRun:
         """Return the handle of a run on a cluster, whose results go to the results folder of this analyzer.
+
+        Without `run_id`, that of the run of this process that goes on although nobody waits for it: one whose
+        cell was interrupted, or that was submitted.
 
         An interactive session that goes on, although the process that has started it was killed or cut
         off, is taken up: `env` is then connected to its scheduler and workers, and what they have finished
@@ -319,19 +326,24 @@ class RWAnalyzer:
         """
         from .sessions import SessionHandle, take_up
 
+        if run_id is None:
+            found = going_on(self.results.folder) or (self.env.background if self.env is not None else None)
+            if found is not None and found.folder.absolute() == self.results.folder.absolute():
+                return found
         handle = attach(run_id, self.results)
         if isinstance(handle, SessionHandle):
             take_up(self, handle)
         return handle
 
-    def submit(self, *, overwrite: bool = False) -> dict[tuple[str, str], Any]:
+    def submit(self, *, overwrite: bool = False) -> Submitted:
         """Submit the pipeline and return at once.
 
         Returns
         -------
-        dict of (source, region) to distributed.Future
-            Of the last stage that is to be done there. Results are stored as they complete, while
-            this process lives.
+        Submitted
+            A dict of (source, region) to distributed.Future, of the last stage that is to be done there; its
+            ``as_completed()`` gives them one by one. Results are stored as they complete, while this process
+            lives.
         """
         return submit(self, overwrite=overwrite)
 
@@ -603,7 +615,11 @@ class RWAnalyzer:
         lines = [f"spt_data: {self.spt_data!r}", f"roi: {self.roi!r}"]
         lines += [f"{n}: {getattr(self, n)!r}" for n in ("tesseller", "time", "sampler", "mapper")]
         lines += [f"pipeline: {self.pipeline!r}", f"env: {self.env!r}", f"results: {self.results.folder}"]
+        lines += [f"missing for a run: {what}" for what in missing(self)]
         return "RWAnalyzer\n  " + "\n  ".join(lines)
+
+    def _repr_html_(self) -> str:
+        return analyzer_card(self)
 
 
 def _component(name: str, value: Any, kind: type, example: str) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from ..cards import badge, link, rows
 from ..component import Component
 from ..errors import ClusterError, LostClusterError
 
@@ -111,7 +112,29 @@ class Environment(Component):
         """
 
     def interrupted(self) -> None:
-        """Do what is to be done when a run was interrupted: nothing, its work is cancelled."""
+        """Do what is to be done when a run was interrupted: nothing, its work is cancelled or kept."""
+
+    def keep_for(self, run: Any) -> None:
+        """Keep the cluster for a run that goes on although nobody waits for it."""
+        self._background = run
+
+    @property
+    def background(self) -> Any:
+        """The last run that went on, or goes on, although nobody waits for it; None if there is none."""
+        return self.__dict__.get("_background")
+
+    @property
+    def _is_needed(self) -> bool:
+        return self.background is not None and not self.background.over
+
+    def serves_for(self, other: Any) -> bool:
+        """Tell whether this is as good a place as another environment, whose cluster is not started."""
+        return self == other and not other.is_running
+
+    def dismiss(self) -> None:
+        """Close the cluster if it was started for a run alone."""
+        if self.__dict__.pop("_for_a_run", False):
+            self.close()
 
     def check(self) -> None:
         """Raise the reason for which no more workers come, if there is one."""
@@ -143,6 +166,9 @@ class Environment(Component):
     def close(self) -> None:
         """Close the client and the cluster."""
         client, cluster = self.__dict__.get("_client"), self.__dict__.get("_cluster")
+        if self._is_needed:
+            self.background.stop()
+        self.__dict__.pop("_for_a_run", None)
         self.__dict__.update(_client=None, _cluster=None)
         if client is not None:
             client.close()
@@ -160,7 +186,7 @@ class Environment(Component):
     @contextlib.contextmanager
     def connect(self) -> Iterator[Client]:
         """Yield a client; close at the end what was started for it."""
-        before = self.is_running
+        before = self.is_running and not self.__dict__.pop("_for_a_run", False)
         try:
             yield self.client
         except BaseException as error:
@@ -171,12 +197,40 @@ class Environment(Component):
             self.close()
 
     def _left_by(self, error: BaseException) -> None:
-        """Close what was started for a run that an error has ended."""
-        self.close()
+        """Close what was started for a run that an error has ended, unless its work goes on."""
+        if self._is_needed and isinstance(error, KeyboardInterrupt):
+            self._for_a_run = True
+        else:
+            self.close()
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what is known of the scheduler, without asking it."""
+        return getattr(self.__dict__.get("_cluster"), "scheduler_info", None) or {}
+
+    def state(self) -> str:
+        """Tell in words whether there is a cluster, and how many workers; nothing is started."""
+        if not self.is_running:
+            return "not started"
+        workers = self._identity().get("workers", {})
+        threads = sum(worker.get("nthreads", 0) for worker in workers.values())
+        return f"running: {len(workers)} workers, {threads} threads"
+
+    def _card_parts(self) -> list[Any]:
+        running = self.is_running
+        pages = []
+        if running:
+            # a page of its own where there is one, beside the dashboard of Dask
+            for name, attribute in (("dashboard", "dashboard_link"), ("live page", "live_page")):
+                address = getattr(self, attribute, None)
+                pages += [(name, link(address))] if address else []
+        told = "a.env.cluster shows a widget to scale it" if running else "it starts with the first run"
+        return [badge("done" if running else "left", self.state()), rows(pages), told, *super()._card_parts()]
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        return {k: v for k, v in state.items() if k not in ("_cluster", "_client")}
+        return {
+            k: v for k, v in state.items() if k not in ("_cluster", "_client", "_background", "_for_a_run")
+        }
 
 
 class GivenClient(Environment):
@@ -206,6 +260,13 @@ class GivenClient(Environment):
     def is_running(self) -> bool:
         """Always."""
         return True
+
+    def serves_for(self, other: Any) -> bool:
+        """Tell whether another environment is that of the same client."""
+        return isinstance(other, GivenClient) and other._client is self._client
+
+    def _identity(self) -> dict[str, Any]:
+        return getattr(self._client, "_scheduler_identity", None) or {}
 
     @property
     def dashboard_link(self) -> str:

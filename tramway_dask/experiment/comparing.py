@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import math
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..cards import card, guarded, items
+from ..cards import table as html_table
 from ..errors import SpecificationError, suggest
 from ..results.units import unit_of
 from .significance import (
@@ -108,9 +109,14 @@ class Comparison:
 
     __repr__ = __str__ = summary
 
+    @guarded
     def _repr_html_(self) -> str:
-        told = html.escape(self.summary()).replace("\n", "<br>")
-        return f"<p>{told}</p>{self.conditions.to_html(index=False)}{self.tests.to_html(index=False)}"
+        head, *told = self.summary().splitlines()
+        tables = [
+            html_table([str(c) for c in t.columns], t.astype(object).where(t.notna(), "").to_numpy().tolist())
+            for t in (self.conditions, self.tests)
+        ]
+        return card("Comparison", items(told), *tables, about=head)
 
 
 def compare(

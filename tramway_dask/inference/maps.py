@@ -7,14 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from ..cards import Html, badge, beside, card, element, folded, guarded, rows
+from ..cards import table as html_table
 from ..errors import InferenceError, suggest
 from ..spt_data.analyses import Artefact
 
 __all__ = ["AT_BOUND", "Maps", "error_column"]
 
 AT_BOUND = "at bound"
+ROWS = 10  # that a notebook shows
+UNITS = {"diffusivity": "µm²/s", "potential": "kT", "force": "kT/µm", "drift": "µm/s"}
 _AXES = ("x", "y", "z")
 
 
@@ -142,11 +147,62 @@ class Maps(Artefact):
             lines.append(f"not converged: {self.attrs.get('message', '')}")
         return "\n".join([*lines, repr(self.table)])
 
+    @guarded
     def _repr_html_(self) -> str:
-        head = f"<p><b>Maps</b> mode {self.mode}, {len(self)} cells, σ = {self.sigma} µm"
+        how: list[tuple[str, Any]] = [
+            ("model", self.mode),
+            ("cells", f"{len(self):,}"),
+            ("localization precision", None if self.sigma is None else f"{self.sigma:g} µm"),
+            ("time taken", f"{self.runtime:.2g} s" if self.runtime else None),
+        ]
+        trouble = ""
         if self.attrs.get("converged") is False:
-            head += ", <b>not converged</b>"
-        return f"{head}</p>{self.table.to_html(max_rows=10)}"
+            trouble = Html(badge("warning", "not converged") + element("span", self.attrs.get("message", "")))
+        header = ("variable", "unit", "median", "from", "to", "median error", "cells with a value")
+        first = self.table.head(ROWS).reset_index()
+        head = html_table([str(c) for c in first.columns], first.to_numpy(dtype=object).tolist())
+        return card(
+            "Maps",
+            trouble,
+            beside(self._picture(), rows(how)),
+            html_table(header, [self._described(name) for name in self.variables]),
+            folded(f"the first {len(first)} cells", head),
+            about=self.region_label,
+        )
+
+    def _described(self, name: str) -> tuple[Any, ...]:
+        """Return what a notebook says of a variable."""
+        unit = UNITS.get(_feature(name), "")
+        values = pd.to_numeric(self.table[name], errors="coerce").to_numpy(dtype=float)
+        values = values[np.isfinite(values)]
+        if not len(values):
+            return name, unit, "", "", "", "", 0
+        known = self.table.get(error_column(name), pd.Series(dtype=float)).dropna()
+        error: Any = float(known.median()) if len(known) else ""
+        return (
+            name,
+            unit,
+            float(np.median(values)),
+            float(values.min()),
+            float(values.max()),
+            error,
+            len(values),
+        )
+
+    def _picture(self) -> Html:
+        """Return a small picture of the first feature; nothing if the cells are not known."""
+        cells: Any = self.parent
+        if cells is None or not hasattr(cells, "picture") or not self.features:
+            return Html("")
+        feature = self.features[0]
+        columns = self._columns(feature)
+        values = self.table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+        vector = columns != [feature]
+        shown = np.full(cells.number_of_cells, np.nan)
+        shown[self.table.index.to_numpy()] = np.sqrt((values**2).sum(axis=1)) if vector else values[:, 0]
+        signed = not vector and _feature(feature) in ("force", "drift")
+        label = f"{feature} amplitude" if vector else feature
+        return cells.picture(shown, label, unit=UNITS.get(_feature(feature), ""), signed=signed)
 
     def to_ascii_file(
         self,

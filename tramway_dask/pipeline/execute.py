@@ -61,6 +61,7 @@ class Recorder:
         self._left = Counter(u.task.source for u in plan.todo)
         self._parts: Counter[str] = Counter()
         self._merged: Counter[str] = Counter()
+        self._taken: set[tuple[str, str]] = set()
         self._failures = _read_failures(store)
         self._changed = False
         report.units_of_data.update(plan.units_of_data)
@@ -84,6 +85,8 @@ class Recorder:
             If the unit failed and the first failure is to stop the run.
         """
         with self._guard:
+            if (result.task.source, result.task.id) in self._taken:
+                return  # an interrupted run has got as far as that
             for source, payload in result.payloads.items():
                 self.store.write_part(source, result.task.key, payload)
                 self._parts[source] += 1
@@ -94,6 +97,7 @@ class Recorder:
             else:
                 self._record_failure(result)
             self.report.add(result)
+            self._taken.add((result.task.source, result.task.id))
             self._left[result.task.source] -= 1
             if not self._left[result.task.source] and self._parts[result.task.source]:
                 self._merge(result.task.source)
@@ -249,6 +253,7 @@ def run_on_cluster(
     earlier: Sequence[Sequence[tuple[str, str]]] = (),
     announce: Callable[[Sequence[Batch]], None] = lambda batches: None,
     outlives: bool = False,
+    keep: Callable[[dict[Future, Batch]], None] | None = None,
 ) -> None:
     """Run units as Dask tasks and store their results as they complete.
 
@@ -267,6 +272,8 @@ def run_on_cluster(
         Told the tasks before they are submitted.
     outlives : bool
         Whether the work goes on when the run is interrupted.
+    keep : callable, optional
+        Takes the tasks that are left when the run is interrupted; without, they are cancelled.
 
     Raises
     ------
@@ -298,7 +305,7 @@ def run_on_cluster(
                 if client.status != "running":
                     raise LostClusterError("the scheduler can no longer be reached") from None
                 continue
-            current = futures.pop(future)
+            current = futures[future]
             if future.status in ("cancelled", "lost"):
                 raise LostClusterError("the scheduler can no longer be reached: it has forgotten the work")
             try:
@@ -307,13 +314,16 @@ def run_on_cluster(
                 results = None
             if results is None:
                 suspects += current.units
-                continue
-            for result in results:
+            for result in results or ():
                 recorder.take(result)
+            del futures[future]
             future.release()
     except LostClusterError:
         raise
     except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and keep is not None:
+            keep(futures)
+            raise
         if outlives and isinstance(error, KeyboardInterrupt):
             raise
         with contextlib.suppress(Exception):  # the error that ended the run is the one to show

@@ -167,7 +167,8 @@ def build_graph(
             light = sources[data]
             given |= _data(batch, light, tables, data, salt, specification)
         if source is None and reach.paths:
-            given["paths"] = delayed(dict(reach.paths), traverse=False, pure=False)
+            named = f"paths-{salt}{fingerprint(dict(reach.paths))[:12]}"
+            given["paths"] = delayed(dict(reach.paths), name=named, traverse=False)
         if source is None and batch.units[0].tables:
             held = {
                 s.name: delayed(s, name=f"table-{salt}{s.name}", traverse=False)
@@ -194,8 +195,8 @@ def build_graph(
             specification,
             batch.stage,
             light,
-            _opaque(regions),
-            _opaque([u.task for u in batch.units]),
+            _opaque(regions, f"regions-{salt}{batch.key}"),
+            _opaque([u.task for u in batch.units], f"tasks-{salt}{batch.key}"),
             dask_key_name=f"{batch.key}{'-' + salt if salt else ''}",
             **{k: v for k, v in given.items() if v is not None},
         )
@@ -210,7 +211,8 @@ class _Opaque(list):
     pickled_like: str
 
 
-def _opaque(items: Sequence[Any]) -> Any:
+def _opaque(items: Sequence[Any], name: str) -> Any:
+    # named, so that a task that is submitted again depends on the same as before
     import cloudpickle
     from dask.delayed import delayed
 
@@ -218,7 +220,7 @@ def _opaque(items: Sequence[Any]) -> Any:
     if cloudpickle.list_registry_pickle_by_value():
         # distributed gives to cloudpickle, which alone ships modules, only what names this one
         held.pickled_like = "__main__"
-    return delayed(held, traverse=False, pure=False)
+    return delayed(held, name=name, traverse=False)
 
 
 def _data(
@@ -247,7 +249,7 @@ def _data(
         given["rows"] = delayed(pick)(tables[kind], keys, dask_key_name=name)
         return given
     if batch.by_region and batch.stage.needs is None:
-        regions = _opaque([u.regions[0] for u in batch.units])
+        regions = _opaque([u.regions[0] for u in batch.units], f"wanted-{salt}{batch.key}")
         name = f"take-{salt}{batch.key}"
         given["rows"] = delayed(take_rows)(table(), light, regions, dask_key_name=name)
     if batch.stage.needs is None and (not batch.by_region or _may_ask(batch)):

@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from ..cards import badge, card, counts, folded, guarded, items
+from ..cards import table as html_table
 from ..component import canonical, fingerprint
 from ..errors import ClusterError, LabelConflictError, PipelineError, TramwayDaskError
 from ..results.artefacts import folder_of
@@ -27,6 +29,8 @@ ALGORITHMS = 1
 MAX_LABELS = 10_000
 # sources that cannot be used, in a summary
 SHOWN = 5
+FIRST = 20  # units that a notebook shows
+COLUMNS = ("stage", "source", "roi", "label", "status", "why", "file")
 
 
 @dataclass(eq=False)
@@ -49,6 +53,14 @@ class PlannedUnit:
     def place(self) -> tuple[str, str]:
         """Source and region."""
         return self.task.source, self.task.region
+
+    def row(self) -> tuple[str, ...]:
+        """Return what a table says of the unit: stage, source, region, label, status, why it failed, and the file."""
+        task = self.task
+        label = "/".join(str(p) for p in task.outputs[-1][:2] if p) if task.outputs else ""
+        file = "" if self.source is None else self.source.where
+        place = (task.source or "(all)", task.region or "(all)")
+        return task.name, *place, label, self.status, str(self.failure or ""), file
 
 
 @dataclass(eq=False)
@@ -116,19 +128,7 @@ class Plan:
 
         With condition and replicate, if sources have any.
         """
-        rows = [
-            {
-                "stage": u.task.name,
-                "source": u.task.source or "(all)",
-                "roi": u.task.region or "(all)",
-                "label": "/".join(str(p) for p in u.task.outputs[-1][:2] if p) if u.task.outputs else "",
-                "status": u.status,
-                "why": str(u.failure or ""),
-                "file": "" if u.source is None else u.source.where,
-            }
-            for u in self.units
-        ]
-        table = pd.DataFrame(rows, columns=["stage", "source", "roi", "label", "status", "why", "file"])
+        table = pd.DataFrame([u.row() for u in self.units], columns=list(COLUMNS))
         return with_groups(
             table, {u.task.source: u.source.groups for u in self.units if u.source is not None}
         )
@@ -155,11 +155,32 @@ class Plan:
 
     __repr__ = summary
 
+    @guarded
     def _repr_html_(self) -> str:
-        import html
-
-        head = html.escape(self.summary()).replace("\n", "<br>")
-        return f"<p>{head}</p>{self.to_frame().to_html(index=False, max_rows=20)}"
+        status = Counter(u.status for u in self.units)
+        by_stage = Counter((u.task.stage, u.status) for u in self.units)
+        kinds = ("to do", "done", "conflict", "failed")
+        lines = [
+            (stage.name, stage.granularity, *((by_stage[i, kind] or "") for kind in kinds))
+            for i, stage in enumerate(self.stages)
+        ]
+        failed = {u.task.source: str(u.failure) for u in self.units if u.failure is not None}
+        first = sorted(self.units, key=lambda u: u.status == "done")[:FIRST]
+        return card(
+            "Plan",
+            counts(
+                left=("to do", status["to do"]),
+                done=("done before", status["done"]),
+                failed=("cannot run", status["failed"]),
+                warning=("in conflict", status["conflict"]),
+            )
+            or badge("note", "no unit"),
+            html_table(("stage", "one unit per", *kinds), lines),
+            items(f"cannot run: {source}: {why}" for source, why in failed.items()),
+            items(told_units(self.units_of_data)),
+            folded("units", html_table(COLUMNS, [u.row() for u in first], total=len(self))),
+            about=f"{len(self):,} units of {len({u.task.source for u in self.units}):,} sources",
+        )
 
 
 @dataclass

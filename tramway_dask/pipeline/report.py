@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +10,15 @@ from typing import Any
 
 import pandas as pd
 
+from ..cards import badge, card, counts, folded, guarded, items, rows
+from ..cards import table as html_table
 from ..results.store import with_groups
 from .work import UnitResult
 
 __all__ = ["RunReport", "told_units"]
+
+COLUMNS = ("stage", "source", "roi", "status", "seconds", "host", "message")
+FIRST = 20  # units that a notebook shows
 
 
 def told_units(words: Mapping[str, str]) -> list[str]:
@@ -112,8 +116,7 @@ class RunReport:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per unit; with its condition and replicate, if sources have any."""
-        columns = ["stage", "source", "roi", "status", "seconds", "host", "message"]
-        return with_groups(pd.DataFrame(self.rows, columns=columns), self.groups)
+        return with_groups(pd.DataFrame(self.rows, columns=list(COLUMNS)), self.groups)
 
     def summary(self) -> str:
         """Return the report as text."""
@@ -137,7 +140,43 @@ class RunReport:
 
     __str__ = summary
 
+    @guarded
     def _repr_html_(self) -> str:
-        table = self.to_frame()
-        told = html.escape(self.summary()).replace("\n", "<br>")
-        return f"<p>{told}</p>{table.to_html(index=False, max_rows=20)}"
+        status = Counter(r["status"] for r in self.rows)
+        by_stage: dict[str, Counter[str]] = {}
+        busy: Counter[str] = Counter()
+        for row in self.rows:
+            by_stage.setdefault(row["stage"], Counter())[row["status"]] += 1
+            busy[row["stage"]] += row["seconds"]
+        kinds = ("done", "skipped", "failed")
+        stages = [
+            (name, *(found[kind] or "" for kind in kinds), float(busy[name]))
+            for name, found in by_stage.items()
+        ]
+        failed = [r for r in self.rows if r["status"] == "failed"]
+        columns = ("source", "roi", "stage", "message")
+        about: list[tuple[str, Any]] = [
+            ("results", self.folder),
+            ("time taken", f"{self.seconds:.1f} s, {sum(busy.values()):.1f} s of work"),
+            ("retried", self.retried or None),
+            (
+                "translocations left out",
+                f"{self.discarded:,}, shorter than the precision" if self.discarded else None,
+            ),
+        ]
+        first = sorted(self.rows, key=lambda r: r["status"] != "failed")[:FIRST]
+        units = [[row[name] for name in COLUMNS] for row in first]
+        return card(
+            "Run report",
+            counts(
+                done=("done", status["done"]),
+                left=("done before", status["skipped"]),
+                failed=("failed", status["failed"]),
+            )
+            or badge("note", "nothing to do"),
+            rows(about),
+            html_table(("stage", *kinds, "seconds of work"), stages),
+            html_table(columns, [[r[c] for c in columns] for r in failed[:FIRST]], total=len(failed)),
+            items([*told_units(self.units_of_data), *self.warnings]),
+            folded("units", html_table(COLUMNS, units, total=len(self.rows))),
+        )

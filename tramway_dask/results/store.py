@@ -22,6 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..cards import badge, card, guarded
+from ..cards import table as html_table
 from ..errors import StoreError, suggest
 from .files import from_filename, read_json, to_filename, write_atomically, write_json
 from .payload import Payload, Record
@@ -57,6 +59,12 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({str(self.folder)!r})"
+
+    @guarded
+    def _repr_html_(self) -> str:
+        lines = [(sampling, ", ".join(maps)) for sampling, maps in self.labels().items()]
+        told = html_table(("sampling", "maps"), lines)
+        return card("Results", told or badge("left", "nothing yet"), about=self.folder)
 
     def check_format(self) -> None:
         """Refuse a folder that a newer version has written.

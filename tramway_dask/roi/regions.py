@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..cards import guarded
 from ..errors import RegionError, suggest
 from .boxes import Box, boxes_from, boxes_from_squares, read_boxes, roi_file, roi_files
+from .card import regions_card
 from .density import density_based_roi
 from .support import FullRegion, IndividualRegion, SupportRegion
 
@@ -345,6 +347,11 @@ class Regions:
             for c in self._collections
         ]
         return f"Regions({'; '.join(parts)})"
+
+    @guarded
+    def _repr_html_(self) -> str:
+        rules = self._effective()
+        return regions_card(rules._collections, own=rules is self)
 
 
 def chosen(wanted: Any, index: int) -> bool:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..cards import Html, beside, card, guarded, rows
 from ..errors import SegmentationError
 from ..spt_data.analyses import Artefact
+from ..thumbnails import thumbnail
 from .lattice import TimeLattice
 from .locating import locator_from
 from .tessellation import SPACE, Tessellation
@@ -286,6 +288,10 @@ class Partition(Artefact):
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in super().__getstate__().items() if k != "_adjacency"}
 
+    @property
+    def _size(self) -> int:
+        return len(self.points)
+
     def _summary(self) -> dict[str, str]:
         count = self.location_count
         mesh = self.tessellation.spatial_mesh
@@ -293,7 +299,7 @@ class Partition(Artefact):
         summary = {
             "region": self.region_label,
             "extent": f"{extent} µm",
-            "translocations": f"{len(self.points)}",
+            "translocations": f"{self._size}",
             "assignments": f"{len(self)}",
             "cells": f"{mesh.number_of_cells}",
         }
@@ -311,8 +317,30 @@ class Partition(Artefact):
             cells += f" × {len(self.segments)} segments"
         return f"Partition({len(self.points)} translocations, {cells}, {len(self)} assignments)"
 
-    def _repr_html_(self) -> str:
-        import html
+    def picture(self, values: Any = None, label: str = "translocations per cell", **options: Any) -> Html:
+        """Return a small picture of the cells, of the first time segment, for notebooks.
 
-        rows = "".join(f"<tr><th>{k}</th><td>{html.escape(v)}</td></tr>" for k, v in self._summary().items())
-        return f"<table><caption>Partition</caption>{rows}</table>"
+        Parameters
+        ----------
+        values : array_like (C,), optional
+            Default: the number of translocations of each cell that has any.
+        label : str
+        **options
+            ``unit`` and ``signed``; see `tramway_dask.thumbnails.thumbnail`.
+        """
+        mesh = self.tessellation.spatial_mesh
+        shown = np.asarray(self.location_count if values is None else values, dtype=float)
+        shown = shown[: mesh.number_of_cells]
+        if values is None:
+            shown = np.where(shown > 0, shown, np.nan)
+        if self.segments is not None:
+            start, stop = self.segments[0]
+            label = f"{label}, {start:g} to {stop:g} s"
+        return thumbnail(
+            mesh.centers, shown, label=label, vertices=mesh.vertices, offsets=mesh.polygon_offsets, **options
+        )
+
+    @guarded
+    def _repr_html_(self) -> str:
+        told = rows((name, value) for name, value in self._summary().items() if name != "region")
+        return card("Partition", beside(self.picture(), told), about=self.region_label)

@@ -179,5 +179,9 @@ class ReducedPartition(Partition):
             "cells": f"{self.number_of_cells}",
         }
 
+    @property
+    def _size(self) -> int:
+        return int(self.location_count.sum())
+
     def __repr__(self) -> str:
         return f"ReducedPartition({len(self)} translocations in {self.number_of_cells} cells)"

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..cards import badge, card, guarded, rows
+from ..cards import table as html_table
 from ..errors import DataError, SpecificationError, UnknownAttributeError, suggest
 from .choices import PerFile, resolve_per_file
 from .files import Absent, by_name, find_absent, match
@@ -364,6 +366,11 @@ class SPTData:
         return bool(self._held) or self._absent is not None
 
     @property
+    def held(self) -> list[Source]:
+        """The sources that are known without looking for files on a cluster."""
+        return list(self._held)
+
+    @property
     def filepaths(self) -> list[str]:
         """Paths of the files."""
         return [s.path for s in self._sources if s.path is not None]
@@ -555,6 +562,33 @@ class SPTData:
         names += [f"{p} (not here)" for p in (self._absent.patterns.values() if self._absent else ())]
         shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
         return f"SPTData({len(names)} sources: {shown})" if names else "SPTData(empty)"
+
+    @guarded
+    def _repr_html_(self) -> str:
+        # what is on a cluster is not looked for, and no file is opened
+        if not self.initialized:
+            return card(
+                "Trajectories", badge("warning", "none yet"), "name them, as in a.spt_data.from_files(...)"
+            )
+        held, absent = self._held, list(self._absent.patterns.values()) if self._absent else []
+        conditions = Counter(s.condition for s in held if s.condition is not None)
+        precisions = {s.given_precision for s in held}
+        sigma = "not given" if precisions == {None} else "not the same for all"
+        if len(precisions) == 1 and None not in precisions:
+            sigma = f"{precisions.pop():g} µm"
+        lines = [(s.name, s.condition or "", s.replicate or "", s.path or "table in memory") for s in held]
+        return card(
+            "Trajectories",
+            rows(
+                [
+                    ("conditions", ", ".join(f"{name}: {n}" for name, n in conditions.items()) or None),
+                    ("localization precision", sigma if held else None),
+                    ("on the cluster", ", ".join(map(str, absent)) or None),
+                ]
+            ),
+            html_table(("name", "condition", "replicate", "file"), lines),
+            about=f"{len(held):,} sources",
+        )
 
 
 def single(collection: Iterable[Any]) -> Any:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..cards import card, guarded, rows
 from ..component import fingerprint, non_negative, positive
 from ..errors import DataError, SpecificationError, suggest
 from . import filters
@@ -542,3 +543,33 @@ class Source:
 
     def __repr__(self) -> str:
         return f"Source({os.fspath(self.source)!r})"
+
+    @guarded
+    def _repr_html_(self) -> str:
+        # the file is not opened
+        table, sigma, interval = self._table, self.localization_precision, self._frame_interval
+        extent = None
+        if table is not None and len(table) and {"x", "y"} <= set(table.columns):
+            size = np.ptp(
+                table[[c for c in ("x", "y", "z") if c in table.columns]].to_numpy(dtype=float), axis=0
+            )
+            extent = " × ".join(f"{s:.3g}" for s in size) + " µm"
+        kind = self.reader or "recognised by its content"
+        return card(
+            "Source",
+            rows(
+                [
+                    ("file", self.path or "none: a table in memory"),
+                    ("place", "on the cluster" if self.elsewhere else None),
+                    ("format", None if self.path is None else kind),
+                    ("condition", self.condition),
+                    ("replicate", self.replicate),
+                    ("localization precision", "not given" if sigma is None else f"{sigma:g} µm"),
+                    ("frame interval", None if interval is None else f"{interval:g} s"),
+                    ("rows", "not read yet" if table is None else f"{len(table):,}"),
+                    ("extent", extent),
+                    ("regions", repr(self.roi)),
+                ]
+            ),
+            about=self.name,
+        )
