@@ -72,10 +72,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest; refuse a test that would start a site of its own."""
     for item in items:
-        if item.get_closest_marker("site") is not None and not item.path.stem.endswith("_site"):
+        if item.get_closest_marker("site") is None:
+            continue
+        if not item.path.stem.endswith("_site"):
             raise pytest.UsageError(
                 f"{item.nodeid} is marked `site`: its file must be named test_..._site.py"
             )
+        # to build the image, which the first test does, takes minutes
+        item.add_marker(pytest.mark.timeout(420, func_only=True))
     items.sort(key=lambda item: (not item.path.stem.endswith("_site"), item.path.stem not in _LONG))
 
 

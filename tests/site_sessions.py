@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import queue
 import shutil
 import subprocess
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from site_fixtures import Site
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = "/scratch/alice/tramway_dask/runs"
+ANSWERS_WITHIN = 240.0  # s
 
 BESIDE = """
 import beside_too
@@ -186,6 +189,15 @@ class Session:
         words = site.python_words(SESSION, env={"PYTHONPATH": str(ROOT)})
         self._errors = self.log.open("w")
         self.process = site.popen("laptop", "tester", words, stderr=self._errors)
+        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._answers.put(line)
+        self._answers.put("")
 
     def send(self, code: str) -> None:
         """Start a piece of code."""
@@ -195,8 +207,12 @@ class Session:
 
     def answer(self) -> Any:
         """Return what the code has set `answer` to."""
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+        try:
+            line = self._answers.get(timeout=ANSWERS_WITHIN)
+        except queue.Empty:
+            raise AssertionError(
+                f"no answer within {ANSWERS_WITHIN:g} s:\n{self.log.read_text()[-4000:]}"
+            ) from None
         assert line, f"the session has ended:\n{self.log.read_text()[-4000:]}"
         state, value = json.loads(line)
         assert state == "ok", f"{value}\n{self.log.read_text()[-3000:]}"
@@ -220,6 +236,7 @@ class Session:
         """End it at once, as a power cut does."""
         self.site.kill(self.process)
         self.process.wait(timeout=10)
+        self._reader.join(timeout=10)
         for stream in (self.process.stdin, self.process.stdout, self._errors):
             assert stream is not None
             stream.close()

@@ -24,6 +24,9 @@ import tramway_dask as td
 from tramway_dask import environments
 from tramway_dask.environments import installed
 from tramway_dask.environments.client_versions import check_client
+from tramway_dask.pipeline import waiting
+from tramway_dask.pipeline.execute import Recorder
+from tramway_dask.pipeline.work import Failure, UnitResult
 
 ROOT = Path(td.__file__).resolve().parents[1]
 CLUSTER = pytest.mark.xdist_group("cluster")
@@ -367,3 +370,114 @@ def test_killed_run_is_continued(tmp_path: Path, fields: list[str], expected: An
     assert (report.done, report.skipped) == (12 - after, after)
     same_maps(a.maps("m"), expected.maps)
     assert not list((tmp_path / "results").rglob("*.zip"))
+
+
+def test_results_lost_with_their_worker(
+    tmp_path: Path, fields: list[str], expected: Any, monkeypatch: Any
+) -> None:
+    """A worker dies when its tasks are done, and their results are not here yet: they are done again."""
+    taken = []
+
+    def take(self: Recorder, result: Any) -> None:
+        if not taken:
+            taken.append(result)
+            client = env.client
+            until_all(lambda: [s.status == "finished" for s in ours(client)])
+            (pid,) = client.run(os.getpid).values()
+            os.kill(pid, signal.SIGKILL)
+            until_all(lambda: [s.status != "finished" for s in ours(client)])
+        plain(self, result)
+
+    def ours(client: Any) -> list[Any]:
+        return [state for key, state in list(client.futures.items()) if str(key).startswith("tessellate")]
+
+    def until_all(look: Any) -> None:
+        ends = time.monotonic() + 60
+        while time.monotonic() < ends:
+            if all(look()):
+                return
+            time.sleep(0.02)
+        raise AssertionError("not within 60 s")
+
+    plain = Recorder.take
+    monkeypatch.setattr(Recorder, "take", take)
+    with environments.LocalHost(worker_count=1, dashboard_address=None) as env:
+        a = analyzer(tmp_path, fields, mapper=td.models.D(diffusivity_prior=1.0), env=env)
+        a.pipeline.append_stage(td.stages.tessellate_and_infer("m"))
+        report = run(a, batch=1)
+        assert (report.done, report.failed, len(report.rows)) == (6, 0, 6), report
+        same_maps(a.maps("m"), expected.maps)
+        taken.clear()
+        b = analyzer(tmp_path / "submitted", fields, mapper=td.models.D(diffusivity_prior=1.0), env=env)
+        b.pipeline.append_stage(td.stages.tessellate_and_infer("m"))
+        b.submit()
+        until_all(lambda: [not (tmp_path / "submitted/.lock").exists()])
+        same_maps(b.maps("m"), expected.maps)
+
+
+def test_slow_return_of_a_worker(tmp_path: Path, fields: list[str]) -> None:
+    """On a busy machine, to start a worker again takes longer than Dask waits before it gives it up."""
+
+    def deadly(cells: Any) -> Any:
+        if not (tmp_path / "dead").exists():
+            (tmp_path / "dead").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return pd.DataFrame({"n": 1.0}, index=list(cells))
+
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "10ms"}),
+        environments.LocalHost(worker_count=1, dashboard_address=None) as env,
+    ):
+        a = analyzer(tmp_path / "a", fields, mapper=deadly, env=env)
+        a.pipeline.append_stage(td.stages.tessellate_and_infer("m"))
+        assert run(a).done == 6
+        # nor does it matter that what starts workers again is gone itself
+        (worker,) = env.cluster.workers.values()
+        first = worker.process.pid
+        os.kill(first, signal.SIGKILL)
+        b = analyzer(tmp_path / "b", fields, mapper=deadly, env=env)
+        b.pipeline.append_stage(td.stages.tessellate_and_infer("m"))
+        assert run(b).done == 6
+        assert (worker.started_again, worker.process.pid != first) == (1, True)
+
+
+def test_run_without_workers_ends(
+    tmp_path: Path, fields: list[str], monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(waiting, "CHECK_EVERY", 0.1)
+    monkeypatch.setattr(waiting, "TELL_AFTER", 0.2)
+    with environments.LocalHost(worker_count=1, dashboard_address=None, worker_timeout=1.0) as env:
+        env.scale(0)
+        a = smooth(tmp_path, fields, env)
+        with pytest.raises(td.errors.ClusterError, match=r"no worker has been there.*a\.env\.scale\(n\)"):
+            run(a)
+        told = [r.message for r in caplog.records if "no worker has been there" in r.message]
+        assert "a.env.scale(n)" in told[0]
+        assert len(told) < 4, "each time later"
+        env.worker_timeout = 300.0
+        env.scale(1)
+        assert run(a).ok
+
+
+def test_cluster_lost_while_a_unit_runs_alone(tmp_path: Path, fields: list[str], one: Any) -> None:
+    """It is not the unit that has failed."""
+    from distributed import Client
+
+    a = smooth(tmp_path, fields, one)
+    plan = a.plan()
+    with Client(one.cluster.scheduler_address, set_as_default=False) as client:
+        future = client.submit(time.sleep, 20, pure=False)
+        threading.Timer(0.5, client.cancel, ([future],)).start()
+        with pytest.raises(td.errors.LostClusterError, match="forgotten"):
+            waiting.Watch(client).unit(future, plan.todo[0])
+
+
+def test_report_counts_what_was_done_out_of_reach(tmp_path: Path, fields: list[str]) -> None:
+    a = smooth(tmp_path, fields)
+    plan = a.plan()
+    report = td.RunReport(tmp_path)
+    first, second, third, *_ = (u.task for u in plan.units)
+    report.add(UnitResult(first))
+    report.add(UnitResult(third, failure=Failure("Error", "bad luck", "", "")))
+    report.go_on([first, second], [third])
+    assert (report.done, report.failed, len(report.rows)) == (2, 0, 2)

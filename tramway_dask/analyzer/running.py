@@ -124,7 +124,7 @@ def _run_block(
         plan = planned if planned is not None else _plan(analyzer, stages, overwrite)
         planned = None
         bar = progress(plan) if callable(progress) else Progress(len(plan.todo), progress)
-        with closing(Recorder(plan, store, report, bar, on_error, count_skipped=not again)) as recorder:
+        with closing(Recorder(plan, store, report, bar, on_error, goes_on=again)) as recorder:
             try:
                 _execute(plan, analyzer, recorder, batch, place, former)
                 return
@@ -217,6 +217,7 @@ def _run_there(
             reach=_reach(plan, analyzer),
             batch=batch,
             check=env.check,
+            absent=env.absent,
             earlier=[*env.earlier_batches, *(former.groups if former is not None else ())],
             announce=functools.partial(_announce, env, plan, analyzer.results),
             outlives=env.outlives,

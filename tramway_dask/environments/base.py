@@ -139,6 +139,16 @@ class Environment(Component):
     def check(self) -> None:
         """Raise the reason for which no more workers come, if there is one."""
 
+    def absent(self, seconds: float) -> str:
+        """Return why there is no worker, after so many seconds without one.
+
+        Raises
+        ------
+        ClusterError
+            If none will come.
+        """
+        return ""
+
     def reconnect(self, error: LostClusterError) -> None:
         """Find a lost cluster again, or raise the error."""
         raise error

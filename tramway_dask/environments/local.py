@@ -6,12 +6,12 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..component import count, optional, setting
+from ..component import count, optional, positive, setting
 from ..errors import ClusterError, SpecificationError
 from .base import Environment
 
 if TYPE_CHECKING:
-    from distributed import LocalCluster
+    from .processes import LocalPool
 
 __all__ = ["LocalHost"]
 
@@ -36,12 +36,15 @@ class LocalHost(Environment):
         Memory of a worker, such as ``"4 GiB"``; ``"auto"``: an equal share of the machine's.
     dashboard_address : str or None
         Where the dashboard listens; default: a free port of the loopback interface. None: no dashboard.
+    worker_timeout : float
+        Seconds that a run goes on without any worker; then it ends with an error.
     """
 
     worker_count: int | None = setting(None, check=optional(_whole))
     threads_per_worker: int = setting(1, check=count)
     memory_limit: Any = setting("auto")
     dashboard_address: str | None = setting("127.0.0.1:0")
+    worker_timeout: float = setting(300.0, check=positive)
 
     lost: ClassVar = {
         **Environment.lost,
@@ -68,18 +71,23 @@ class LocalHost(Environment):
             return max(1, CPU_COUNT + self.worker_count)
         return self.worker_count
 
-    def start(self) -> LocalCluster:
-        """Start scheduler and workers; they listen on the loopback interface only."""
-        from distributed import LocalCluster
+    def absent(self, seconds: float) -> str:
+        """Return why there is no worker; raise an error after `worker_timeout`."""
+        why, hopeless = self._cluster.absent()
+        if hopeless or seconds > self.worker_timeout:
+            raise ClusterError(f"no worker has been there for {seconds:.0f} s: {why}")
+        return str(why)
 
-        from .processes import WorkerProcess
+    def start(self) -> LocalPool:
+        """Start scheduler and workers; they listen on the loopback interface only."""
+        from .processes import LocalPool, WorkerProcess
 
         # a connection that is closed at the end is no news, and its traceback frightens
         batched = logging.getLogger("distributed.batched")
         if batched.level == logging.NOTSET:
             batched.setLevel(logging.WARNING)
         try:
-            return LocalCluster(
+            return LocalPool(
                 n_workers=self.number_of_workers(),
                 threads_per_worker=self.threads_per_worker,
                 processes=True,

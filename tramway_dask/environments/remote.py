@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 import time
+from collections import Counter
 from typing import Any
 
 from distributed.core import Status
@@ -19,11 +20,16 @@ from ..errors import ClusterError
 from .runfolder import RunFolder
 from .schedulers import RemoteScheduler
 from .slurmunits import parse_duration
+from .slurmwords import explain_waiting
 from .submission import Submitter, job_states, submitted_jobs
 
 __all__ = ["SlurmPool", "WorkerJob"]
 
 logger = logging.getLogger("tramway_dask")
+
+# s; a worker that was there and is not seen again within this time has lost its job, whatever Slurm says:
+# its nanny may well start its process again, which takes time on a busy node
+COMES_BACK = 120.0
 
 
 class WorkerJob(ProcessInterface):
@@ -98,6 +104,8 @@ class SlurmPool(SpecCluster):
         self._taken = False
         self._submitter: Submitter | None = None
         self._seen: dict[str, float] = {}
+        self._last: dict[str, float] = {}
+        self._unreadable = ""
         self._watcher: asyncio.Task[None] | None = None
         self._serial = 0
         super().__init__(
@@ -192,8 +200,11 @@ class SlurmPool(SpecCluster):
             await asyncio.sleep(self.interval)
             try:
                 await self._reconcile()
-            except (ClusterError, OSError) as error:
-                logger.debug("the queue could not be read: %s", error)
+                self._unreadable = ""
+            except Exception as error:  # noqa: BLE001 (whatever it is, the next look may be better)
+                if not isinstance(error, ClusterError | OSError):
+                    logger.warning("could not look after the workers: %r", error)
+                self._unreadable = str(error) or type(error).__name__
 
     async def _reconcile(self) -> None:
         await self._present()
@@ -202,11 +213,14 @@ class SlurmPool(SpecCluster):
         self.states = await job_states(self.run.shell, self.run.settings.name)
         identity = await self.scheduler_comm.identity()
         registered = {str(w["name"]) for w in identity["workers"].values()}
-        self._seen = dict.fromkeys(registered, time.monotonic()) | self._seen
+        now = time.monotonic()
+        self._seen = dict.fromkeys(registered, now) | self._seen
+        self._last |= dict.fromkeys(registered, now)
         dead = []
         for name, job in list(self.workers.items()):
-            settled = time.monotonic() - job.since > 2 * self.interval
-            if settled and job.job_id not in self.states and name not in registered:
+            settled = now - job.since > 2 * self.interval
+            ended = settled and job.job_id not in self.states
+            if name not in registered and (ended or now - self._last.get(name, now) > COMES_BACK):
                 dead.append(name)
         dead += [name for name in self.worker_spec if name not in self.workers and name in self._seen]
         if not dead or self.problem is not None:
@@ -226,6 +240,31 @@ class SlurmPool(SpecCluster):
                 await job.close()
             self.worker_spec.update(self.new_worker_spec())
         await self._correct_state()
+
+    def _update_worker_status(self, op: Any, msg: Any) -> None:
+        # Dask would cancel the job of a worker that does not come back within 15 s; see `_reconcile`
+        super(SpecCluster, self)._update_worker_status(op, msg)
+
+    def absent(self) -> tuple[str, bool]:
+        """Return why there is no worker, in words, and whether there is no hope."""
+        if not self.worker_spec:
+            return "none was asked for: a.env.scale(n) asks for n", False
+        told: Counter[str] = Counter()
+        hopeless = bool(self.workers)
+        for job in self.workers.values():
+            state, reason, _ = self.states.get(job.job_id or "", ("", "", ""))
+            waits = explain_waiting(reason) if state == "PENDING" else None
+            hopeless &= waits is not None and waits.kind == "impossible"
+            if waits is not None:
+                told[str(waits)] += 1
+            elif state == "RUNNING":
+                told[f"running, its worker is not connected (its log is in {self.run.inside('logs')})"] += 1
+            else:
+                told[state.lower() or "not in the queue"] += 1
+        words = [f"{n} worker jobs {text}" if n > 1 else f"a worker job {text}" for text, n in told.items()]
+        if self._unreadable:
+            words.append(f"the queue could not be read: {self._unreadable}")
+        return "; ".join(words) or "no worker job was submitted yet", hopeless
 
     def _served(self, name: str) -> bool:
         """Tell whether a worker lived for most of its job's time: that it has ended is no failure."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import logging
+import math
 import os
 import re
 import shlex
@@ -103,6 +104,9 @@ class Slurm(SessionEnvironment):
         Of workers, on the node.
     start_timeout : float
         Seconds to wait for the scheduler.
+    worker_timeout : float, optional
+        Seconds that a run waits while there is no worker; then it ends with an error. Default: it waits, and
+        says why, as long as Slurm does not say that the jobs will never start.
     idle_timeout : str
         The scheduler ends by itself when it had nothing to do for that long.
     alone_timeout : str
@@ -129,6 +133,7 @@ class Slurm(SessionEnvironment):
     reconcile_interval: float = setting(15.0, check=positive)
     local_directory: str = setting("/tmp")
     start_timeout: float = setting(300.0, check=positive)
+    worker_timeout: float | None = setting(None, check=optional(positive))
     idle_timeout: str = setting("1 hour")
 
     lost: ClassVar = {
@@ -383,3 +388,10 @@ class Slurm(SessionEnvironment):
         cluster = self.__dict__.get("_cluster")
         if cluster is not None and cluster.problem is not None:
             raise ClusterError(cluster.problem)
+
+    def absent(self, seconds: float) -> str:
+        """Return why there is no worker, as Slurm says it; raise an error after `worker_timeout`."""
+        why, hopeless = self._cluster.absent()
+        if hopeless or seconds > (self.worker_timeout or math.inf):
+            raise ClusterError(f"no worker has been there for {seconds:.0f} s: {why}")
+        return str(why)

@@ -13,10 +13,11 @@ from weakref import WeakValueDictionary
 
 from ..cards import badge, card, counts, folded, guarded, rows, table
 from ..errors import ClusterError, StoreError
-from .execute import Recorder, result_of
+from .execute import Recorder
 from .plan import PlannedUnit
 from .progress import Progress
 from .report import RunReport
+from .waiting import Watch
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -64,6 +65,15 @@ class BackgroundRun:
         self._over = False
         self._stopped = False
         self._began = time.monotonic()
+        self._missed = 0
+        hopes = {} if env is None else {"check": env.check, "absent": env.absent}
+        self.outcomes = Watch(client, **hopes)
+        self._outcomes = Watch(client, **{**hopes, "check": self._check})
+
+    def _check(self) -> None:
+        if self._over:
+            raise ClusterError("nobody waits for it any more")
+        self.outcomes.check()
 
     def watch(self, futures: Mapping[Future, Sequence[PlannedUnit]], *, blame: bool) -> None:
         """Store the results of tasks from now on.
@@ -95,12 +105,15 @@ class BackgroundRun:
         held.close()
 
     def _take(self, future: Future, blame: bool) -> None:
+        units = self._left.get(future, ())
+        if self._over:
+            return
+        results = self._results(future, units, blame)  # which may have to be made again
         with self._changed:
-            units = self._left.get(future, ())
             if self._over:
                 return
             try:
-                for result in _results(future, units, blame):
+                for result in results:
                     self._recorder.take(result)
             except StoreError as error:
                 logger.error("%s; a later run does that unit again", error)
@@ -111,11 +124,30 @@ class BackgroundRun:
                 if not self._left:
                     self._end()
 
+    def _results(self, future: Future, units: Sequence[PlannedUnit], blame: bool) -> list[UnitResult]:
+        try:
+            if blame:
+                return [self._outcomes.unit(future, unit) for unit in units]
+            found, error = self._outcomes.outcome(future)
+        except ClusterError as reason:  # cancelled, or lost with the cluster
+            logger.debug("%s", reason)
+            self._missed += len(units)
+            return []
+        if error is None:
+            return list(found)
+        # a later run finds out which of its units is to blame
+        logger.warning("a task of %d units has ended without results; run again", len(units))
+        return []
+
     def _end(self) -> None:
         with self._changed:
             if self._over:
                 return
             self._over = True
+            if self._missed:
+                logger.warning(
+                    "%d units were cancelled or lost with the cluster; a later run does them", self._missed
+                )
             with contextlib.suppress(StoreError):
                 self._recorder.close()
             self.report.seconds = time.monotonic() - self._began
@@ -249,8 +281,8 @@ class Submitted(dict[tuple[str, str], "Future"]):
             if future is None or future.key not in last or not future.done() or unit.place in seen:
                 continue
             seen.add(unit.place)
-            if future.status not in ("cancelled", "lost"):
-                yield unit.place, result_of(future, unit)
+            if future.status != "cancelled":
+                yield unit.place, self.run.outcomes.unit(future, unit)
 
     def __repr__(self) -> str:
         return f"Submitted({len(self)} units, {self.run.status()})"
@@ -274,15 +306,3 @@ class Submitted(dict[tuple[str, str], "Future"]):
             folded("futures", table(("source", "roi", "status"), lines)),
             about=f"{len(self):,} futures",
         )
-
-
-def _results(future: Future, units: Sequence[PlannedUnit], blame: bool) -> list[UnitResult]:
-    if future.status in ("cancelled", "lost"):
-        return []
-    if blame:
-        return [result_of(future, unit) for unit in units]
-    try:
-        return list(future.result())
-    except Exception:  # a later run finds out which of its units is to blame
-        logger.warning("a task of %d units has ended without results; run again", len(units))
-        return []

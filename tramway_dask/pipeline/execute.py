@@ -19,15 +19,13 @@ from .graph import Batch, Reach, build_graph, make_batches
 from .plan import Plan, PlannedUnit
 from .progress import Progress
 from .report import RunReport
+from .waiting import Watch
 from .work import Failure, UnitResult, not_run, one_thread, read_table, run_units, take_rows
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-# seconds between two looks at whether the cluster is still there, while no result arrives
-CHECK_EVERY = 2.0
-
-__all__ = ["Recorder", "result_of", "run_in_process", "run_on_cluster"]
+__all__ = ["Recorder", "run_in_process", "run_on_cluster"]
 
 
 class Recorder:
@@ -40,8 +38,9 @@ class Recorder:
     report : RunReport
     progress : Progress, optional
     on_error : {'record', 'raise'}
-    count_skipped : bool
-        Whether units that were done before are in the report.
+    goes_on : bool
+        Whether this is the same run, which has lost its cluster and found it again: what is done now and is not
+        in the report was done meanwhile.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Recorder:
         report: RunReport,
         progress: Progress | None = None,
         on_error: str = "record",
-        count_skipped: bool = True,
+        goes_on: bool = False,
     ) -> None:
         self.store = store
         self.report = report
@@ -65,10 +64,15 @@ class Recorder:
         self._failures = _read_failures(store)
         self._changed = False
         report.units_of_data.update(plan.units_of_data)
+        if goes_on:
+            report.go_on(
+                (u.task for u in plan.units if u.status == "done"),
+                (u.task for u in plan.units if u.status != "done"),
+            )
         for unit in plan.units:
             if unit.status == "done":
                 self._forget(unit)
-                if count_skipped:
+                if not goes_on:
                     report.skip(unit.task.name, unit.task.source, unit.task.region)
             elif unit.failure is not None:
                 self._record_failure(UnitResult(unit.task, failure=unit.failure))
@@ -250,6 +254,7 @@ def run_on_cluster(
     reach: Reach | None = None,
     batch: int | str = "auto",
     check: Callable[[], None] = lambda: None,
+    absent: Callable[[float], str] = lambda seconds: "",
     earlier: Sequence[Sequence[tuple[str, str]]] = (),
     announce: Callable[[Sequence[Batch]], None] = lambda batches: None,
     outlives: bool = False,
@@ -264,8 +269,8 @@ def run_on_cluster(
         Default: the workers can read the results folder and the files.
     batch : int or 'auto'
         Units per task.
-    check : callable
-        Called every now and then; raises if there is no hope for more results.
+    check, absent : callable
+        As for `Watch`.
     earlier : sequence of sequence of (str, str)
         As for `make_batches`.
     announce : callable
@@ -296,23 +301,13 @@ def run_on_cluster(
     for future in futures:
         future.add_done_callback(arrived.put)
     suspects: list[PlannedUnit] = []
+    watch = Watch(client, check, absent)
     try:
         while futures:
-            try:
-                future = arrived.get(timeout=CHECK_EVERY)
-            except queue.Empty:
-                check()
-                if client.status != "running":
-                    raise LostClusterError("the scheduler can no longer be reached") from None
-                continue
+            future = watch.arrival(arrived)
+            results, error = watch.outcome(future)
             current = futures[future]
-            if future.status in ("cancelled", "lost"):
-                raise LostClusterError("the scheduler can no longer be reached: it has forgotten the work")
-            try:
-                results = future.result() if future.status == "finished" else None
-            except Exception:  # it cannot be sent here
-                results = None
-            if results is None:
+            if error is not None:  # also one that it cannot be sent here
                 suspects += current.units
             for result in results or ():
                 recorder.take(result)
@@ -327,10 +322,12 @@ def run_on_cluster(
         if outlives and isinstance(error, KeyboardInterrupt):
             raise
         with contextlib.suppress(Exception):  # the error that ended the run is the one to show
-            client.cancel(list(futures))
+            # to cancel tasks on which others depend makes Dask's scheduler drop the client
+            for future in futures:
+                future.release()
         raise
     recorder.report.retried += len(suspects)
-    _run_alone(suspects, analyzer, reach, store, recorder, client)
+    _run_alone(suspects, analyzer, reach, store, recorder, watch)
 
 
 def _run_alone(
@@ -339,7 +336,7 @@ def _run_alone(
     reach: Reach,
     store: Store,
     recorder: Recorder,
-    client: Client,
+    watch: Watch,
 ) -> None:
     """Run units one after the other, each with the units that it needs."""
     failed: dict[int, UnitResult] = {}
@@ -353,32 +350,16 @@ def _run_alone(
             graph = build_graph(
                 [*needed, alone], analyzer.specification(), reach, stored=store, salt=f"alone-{i}-"
             )
-            future = client.compute(graph[alone])
+            future = watch.client.compute(graph[alone])
             try:
-                result = result_of(future, unit)
+                result = watch.unit(future, unit)
             except BaseException:
-                future.cancel()
+                with contextlib.suppress(Exception):
+                    future.release()
                 raise
         if result.failure is not None:
             failed[id(unit)] = result
         recorder.take(result)
-
-
-def result_of(future: Future, unit: PlannedUnit) -> UnitResult:
-    """Wait for the task of one unit; an exception that leaves the task is a failure of the unit."""
-    try:
-        found = future.result()
-    except Exception as error:
-        failure = Failure.of(error)
-    else:
-        return found[0] if isinstance(found, list) else found
-    if failure.kind == "KilledWorker":
-        text = (
-            "the worker process died each time this unit ran: it was killed (out of memory?) or crashed; "
-            "see the log of the workers"
-        )
-        failure = Failure(failure.kind, text, failure.traceback, failure.host)
-    return UnitResult(unit.task, failure=failure)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pandas as pd
 from ..cards import badge, card, counts, folded, guarded, items, rows
 from ..cards import table as html_table
 from ..results.store import with_groups
-from .work import UnitResult
+from .work import UnitResult, UnitTask
 
 __all__ = ["RunReport", "told_units"]
 
@@ -79,6 +79,15 @@ class RunReport:
                 self.warnings.append(text)
         if result.returned is not None:
             self.returned[task.name, task.source, task.region] = result.returned
+
+    def go_on(self, done: Iterable[UnitTask], todo: Iterable[UnitTask]) -> None:
+        """Count what was done while the cluster was out of reach, and forget the failures of what is tried again."""
+        again = {(task.name, task.source, task.region) for task in todo}
+        self.rows = [r for r in self.rows if (r["stage"], r["source"], r["roi"]) not in again]
+        known = {(r["stage"], r["source"], r["roi"]) for r in self.rows}
+        for task in done:
+            if (task.name, task.source, task.region) not in known:
+                self.add(UnitResult(task))
 
     def skip(self, stage: str, source: str, region: str) -> None:
         """Count a unit that was done before."""
