@@ -380,7 +380,7 @@ def test_driver_and_workers_as_the_jobs_run_them(tmp_path: Path) -> None:
 
     async def prepare() -> None:
         await run.make()
-        await _send(run, tmp_path / "a.pkl", None, settings)
+        await _send(run, tmp_path / "a.pkl", None, settings, [])
 
     asyncio.run(prepare())
     environ = {**os.environ, "SLURM_ARRAY_TASK_ID": "0", "SLURM_JOB_ID": "1", "OMP_NUM_THREADS": "1"}
@@ -504,3 +504,15 @@ def test_running_results_are_sent_in_parts(tmp_path: Path) -> None:
     assert len(here.units("field0")) == len(payloads)
     for kind in ("cells", "assignment", "m"):
         assert here.table("segmentation", kind).equals(whole.results.table("segmentation", kind, "field0"))
+
+
+def test_status_shows_what_was_told_before(tmp_path: Path) -> None:
+    """A driver that is lost before it has a plan leaves what the one before, or the user's computer, has told."""
+    row = {"stage": "s", "source": "a", "done": 1, "skipped": 0, "failed": 0, "left": 3, "running": 2}
+    path = tmp_path / "status.json"
+    path.write_text(json.dumps({"units": [row]}))
+    Watch(path, "x").write()
+    assert json.loads(path.read_text())["units"] == [{**row, "running": 0}]
+    path.write_text("cut sh")
+    Watch(path, "x").write()
+    assert json.loads(path.read_text())["units"] == []

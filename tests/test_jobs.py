@@ -10,8 +10,10 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +23,9 @@ from tramway_dask.analyzer import RWAnalyzer, environments, mapper
 from tramway_dask.analyzer.env.environments import SingularitySlurm
 from tramway_dask.environments import GPULab, Maestro, Slurm, SlurmOverSSH, Tars
 from tramway_dask.environments.jobs import JobSettings, directives, scheduler_script, worker_script
+from tramway_dask.environments.remote import SlurmPool
 from tramway_dask.environments.runfolder import RunFolder, new_run_id
+from tramway_dask.environments.session import check_timeouts
 from tramway_dask.environments.shell import Completed
 from tramway_dask.environments.slurmtext import PLAIN
 from tramway_dask.environments.submission import Submitter, job_states, parse_job_id
@@ -550,3 +554,52 @@ def test_installed_packages_do_not_travel() -> None:
     assert not names & {"numpy", "dask", "tramway_dask", "pytest"}
     with modules_by_value():
         pass
+
+
+def test_timeouts_that_break_connections_are_refused() -> None:
+    with (
+        dask.config.set({"distributed.comm.timeouts.tcp": "5s"}),
+        pytest.raises(SpecificationError, match=r"comm\.timeouts\.tcp is 5s"),
+    ):
+        check_timeouts()
+    check_timeouts()
+
+
+def test_not_more_workers_than_units() -> None:
+    env = Slurm(worker_count=5)
+    assert env._asked_for() == 5
+    env.expect(3)
+    assert (env._asked_for(), env._capped) == (3, 3)
+    asked = []
+    env._cluster = SimpleNamespace(scale=asked.append)
+    for units in (2, 4, 90):
+        env.expect(units)
+    assert asked == [4, 5]
+    env._cluster = None
+    env.expect(90)
+    assert (env._asked_for(), env._capped) == (5, None)
+    assert env._asked_for() == 5, "of another start, nothing is known"
+
+
+def test_why_there_is_no_worker() -> None:
+    def pool(*states: Any) -> Any:
+        jobs = {str(i): SimpleNamespace(job_id=f"7_{i}") for i in range(len(states))}
+        run = SimpleNamespace(inside=lambda name: f"/runs/x/{name}")
+        known = {f"7_{i}": state for i, state in enumerate(states) if state}
+        return SimpleNamespace(worker_spec=jobs, workers=jobs, states=known, _unreadable="", run=run)
+
+    busy = pool(("PENDING", "Resources", ""), ("PENDING", "Resources", ""), ("RUNNING", "None", ""))
+    why, hopeless = SlurmPool.absent(busy)
+    assert "2 worker jobs waiting: the nodes are busy" in why
+    assert "a worker job running, its worker is not connected (its log is in /runs/x/logs)" in why
+    assert not hopeless
+    why, hopeless = SlurmPool.absent(pool(("PENDING", "ReservationDeleted", "")))
+    assert "reservation was deleted" in why
+    assert hopeless
+    assert SlurmPool.absent(pool(None)) == ("a worker job not in the queue", False)
+    assert SlurmPool.absent(pool()) == ("none was asked for: a.env.scale(n) asks for n", False)
+    env = Slurm(worker_timeout=60.0)
+    env._cluster = SimpleNamespace(absent=lambda: (why, False))
+    assert env.absent(59) == why
+    with pytest.raises(ClusterError, match="61 s: .*reservation was deleted"):
+        env.absent(61)

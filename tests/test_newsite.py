@@ -66,7 +66,7 @@ def test_the_test_site() -> None:
         "walltime": "04:00:00",
         "scheduler_walltime": "1-00:00:00",
         "cores": 1,
-        "memory": "1 GiB",
+        "memory": "1900 MiB",
         "max_array": 121,
         "max_jobs": None,
     }
@@ -82,7 +82,7 @@ def test_a_large_site() -> None:
     )
     assert "gpu" in description["scheduler_walltime"].why
     assert not description["queue"].sure
-    assert (found["memory"], found["max_array"], found["max_jobs"]) == ("1 GiB", 1000, 50)
+    assert (found["memory"], found["max_array"], found["max_jobs"]) == ("1900 MiB", 1000, 50)
     assert (found["singularity_executable"], found["remote_dependencies"]) == (
         "singularity",
         "module load tools/singularity-ce",

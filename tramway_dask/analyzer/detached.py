@@ -7,6 +7,7 @@ import os
 import shlex
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -285,7 +286,10 @@ def run_detached(analyzer: RWAnalyzer, *, overwrite: bool, on_error: str, batch:
         "overwrite": overwrite,
         "collectibles": list(analyzer.pipeline.collectibles),
     }
+    units = [] if plan is None else _units(plan)
     with opened(env) as (env, run), tempfile.TemporaryDirectory() as temporary:
+        if plan is not None and not alone:
+            env.worker_count = min(env.worker_count, len(plan.todo))
         readable = [s for s in sources if s.path is not None and not s.elsewhere and os.path.isfile(s.path)]
         paths = env.bring([s.path for s in readable], {s.path: s.file_digest() for s in readable})
         env.require([s.path for s in sources if s.elsewhere])
@@ -300,9 +304,28 @@ def run_detached(analyzer: RWAnalyzer, *, overwrite: bool, on_error: str, batch:
                 earlier=earlier if packed else None,
                 settings=settings,
                 record=record,
+                units=units,
             ),
             analyzer.results,
         )
+
+
+def _units(plan: Plan) -> list[dict[str, Any]]:
+    """Count the units of a plan as the status of a run does."""
+    counts = Counter((u.task.name, u.task.source, u.status) for u in plan.units)
+    places = dict.fromkeys((u.task.name, u.task.source) for u in plan.units)
+    return [
+        {
+            "stage": stage,
+            "source": source,
+            "done": 0,
+            "skipped": counts[stage, source, "done"],
+            "failed": counts[stage, source, "failed"],
+            "left": counts[stage, source, "to do"],
+            "running": 0,
+        }
+        for stage, source in places
+    ]
 
 
 def _sources_needed(analyzer: RWAnalyzer, plan: Plan | None, alone: bool) -> list[Any]:

@@ -194,6 +194,7 @@ def _execute(
     if env is None:
         run_in_process(plan, analyzer.specification(), analyzer.results, recorder)
         return
+    env.expect(len(plan.todo))
     place.enter_context(env.connect())
     env.check()
     try:

@@ -149,6 +149,9 @@ class Environment(Component):
         """
         return ""
 
+    def expect(self, units: int) -> None:
+        """Note how many units a run has for the workers."""
+
     def reconnect(self, error: LostClusterError) -> None:
         """Find a lost cluster again, or raise the error."""
         raise error

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from .jobs import JobSettings
 from .overssh import SlurmOverSSH
 from .records import RunRecord, make_record
 from .refusals import explain_refusal
-from .runfolder import MARKER, RunFolder, new_security
+from .runfolder import MARKER, STATUS, RunFolder, new_security
 from .slurm import Slurm
 from .slurmtext import PLAIN
 from .submission import parse_job_id
@@ -72,6 +72,7 @@ def submit(
     earlier: Path | None,
     settings: Mapping[str, Any],
     record: Mapping[str, Any],
+    units: Sequence[Mapping[str, Any]] = (),
 ) -> RunRecord:
     """Send what the driver needs and submit the two jobs.
 
@@ -87,6 +88,8 @@ def submit(
         Of the driver.
     record : mapping
         What else the record shall hold: results, directory, overwrite, collectibles.
+    units : sequence of mapping
+        What is to be done, as the status shows it before the driver does.
 
     Raises
     ------
@@ -98,7 +101,7 @@ def submit(
     made.save()
     try:
         told = {**settings, "run_id": run.run_id, "interface": env.interface}
-        env._loop.call(_send(run, package, earlier, told))
+        env._loop.call(_send(run, package, earlier, told, units))
         env._loop.call(_write_scripts(run, env))
         made.jobs = env._loop.call(_sbatch(run, count, at_once))
         made.save()
@@ -110,7 +113,13 @@ def submit(
     return made
 
 
-async def _send(run: RunFolder, package: Path, earlier: Path | None, settings: Mapping[str, Any]) -> None:
+async def _send(
+    run: RunFolder,
+    package: Path,
+    earlier: Path | None,
+    settings: Mapping[str, Any],
+    units: Sequence[Mapping[str, Any]],
+) -> None:
     shell = run.shell
     folders = f"{run.quoted('results')} {run.quoted('ended')}"
     await shell.run(f"umask 077 && mkdir -p {folders}")
@@ -118,6 +127,7 @@ async def _send(run: RunFolder, package: Path, earlier: Path | None, settings: M
     # nobody else may write what the driver unpickles
     await shell.run(f"chmod 600 {run.quoted('analyzer.pkl')}")
     await shell.write(run.inside("driver.json"), json.dumps(dict(settings)).encode(), mode=0o600)
+    await shell.write(run.inside(STATUS), json.dumps({"units": list(units)}).encode(), mode=0o600)
     if earlier is not None:
         packed = run.inside("tmp", "earlier.tar")
         await shell.upload(earlier, packed)

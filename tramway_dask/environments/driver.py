@@ -108,6 +108,11 @@ class Watch:
         self._failed: dict[tuple[str, str, str], str] = {}
         self._about: dict[str, Any] = {"run": run_id, "state": "starting", "start": _now(), "end": None}
         self._over = threading.Event()
+        # what a driver before, or the user's computer, has told: it counts until there is a plan
+        self._before: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            told = json.loads(path.read_text())
+            self._before = {name: list(told[name]) for name in ("units", "failures") if told.get(name)}
 
     def __call__(self, plan: Any) -> Watch:
         """Take up the units of a plan, and return this as its progress bar."""
@@ -161,6 +166,9 @@ class Watch:
                 for (stage, source, roi), message in list(self._failed.items())[:FAILURES_TOLD]
             ]
             about = dict(self._about)
+            if not self._counts:
+                rows = [{**row, "running": 0} for row in self._before.get("units", ())]
+                failed = self._before.get("failures", [])
         if workers is not None and about["state"] in ("waiting", "running"):
             about["state"] = "running" if workers or any(r["done"] for r in rows) else "waiting"
         return {**about, "updated": _now(), "workers": workers or 0, "units": rows, "failures": failed}

@@ -262,7 +262,7 @@ def _going_on(
     workers = [job for job in active if job.array != driver.array]
     if status.state == "running":
         return
-    if not workers and said:
+    if not workers and said.get("state"):
         status.why = "no worker job is in the queue"
     elif any(job.state == "RUNNING" for job in workers):
         status.why = "workers are starting"
@@ -292,7 +292,7 @@ def _stopped(
     elif said.get("error"):
         known = f" ({end})" if end.kind in ("time limit", "memory limit", "preempted", "node failure") else ""
         status.why = f"{said['error']}{known}"
-    elif end.kind == "unknown" and not said:
+    elif end.kind == "unknown" and not said.get("state"):
         status.why = f"its driver has left no word; see 'tramway-dask logs {record.run_id}'"
     elif end.kind == "unknown":
         status.why = "its driver was killed, or its node went down"

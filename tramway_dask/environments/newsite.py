@@ -136,10 +136,11 @@ def _size(name: str | None, records: list[dict[str, str]], groups: list[NodeGrou
         share = most
         said += f", at most {most / GIB:.1f} GiB per core"
     # a little less than its share: systems keep some memory for themselves
-    gigabytes = min(8, max(1, math.floor(share * 0.95 / GIB)))
+    share = min(8.0, max(1.0, share * 0.95 / GIB))
+    memory = f"{math.floor(share)} GiB" if share >= 4 else f"{math.floor(share * 1024 / 100) * 100} MiB"
     return {
         "cores": Choice(1, f"threads of a worker; {said}"),
-        "memory": Choice(f"{gigabytes} GiB", f"of a worker; {said}"),
+        "memory": Choice(memory, f"of a worker; {said}"),
     }
 
 

@@ -133,11 +133,13 @@ def make_record(env: Any, run_id: str, folder: str, **about: Any) -> RunRecord:
     **about
         Further attributes of the record.
     """
+    from .sites import sites
+
     connection = env.connection_record()
     given = {name: getattr(env, name) for name in env.parameters() if name != "ssh_options"}
     return RunRecord(
         run_id=run_id,
-        environment=type(env).__name__,
+        environment=sites.name_of(type(env)) or type(env).__name__,
         folder=folder,
         parameters=plain({name: value for name, value in given.items() if value is not None}),
         started=datetime.now(UTC).isoformat(timespec="seconds"),

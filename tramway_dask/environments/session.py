@@ -5,23 +5,26 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-from ..component import setting
+from ..component import optional, positive, setting
 from ..errors import ClusterError, LostClusterError, SpecificationError
 from .base import Environment
 from .records import RunRecord
 from .runfolder import RunFolder
 
-__all__ = ["SessionEnvironment", "grouping"]
+__all__ = ["SessionEnvironment", "check_timeouts", "grouping"]
 
 logger = logging.getLogger("tramway_dask")
 
 # s; a cluster that cannot be reached for longer is left to end by itself
 CLOSE_WITHIN = 30.0
+# s; with less, Dask 2026 reads its own setting as no time at all, and every connection fails
+LEAST_TIMEOUT = 11.0
 
 
 def _seconds(name: str, value: Any) -> str:
@@ -34,6 +37,26 @@ def _seconds(name: str, value: Any) -> str:
     if not seconds or seconds <= 0:
         raise SpecificationError(f"{name}: expected a time such as '1 hour' or '30 min', got {value!r}")
     return str(value)
+
+
+def check_timeouts() -> None:
+    """Refuse a setting of Dask with which no connection can be made.
+
+    Raises
+    ------
+    SpecificationError
+        If ``distributed.comm.timeouts.tcp`` is too short.
+    """
+    import dask.config
+    from dask.utils import parse_timedelta
+
+    name = "distributed.comm.timeouts.tcp"
+    given = dask.config.get(name, "30s")
+    if parse_timedelta(given, default="seconds") < LEAST_TIMEOUT:
+        raise SpecificationError(
+            f"{name} is {given} in Dask's configuration: with less than {LEAST_TIMEOUT:g} s connections fail; "
+            "leave it at its default, 30s"
+        )
 
 
 def grouping(batches: Sequence[Any]) -> list[list[tuple[str, str]]]:
@@ -50,16 +73,23 @@ class SessionEnvironment(Environment):
     alone_timeout : str
         How long scheduler and workers go on without this computer, with the work that was submitted. Then
         they end by themselves; what is done stays on the cluster, to be fetched.
+    worker_timeout : float, optional
+        Seconds that a run waits while there is no worker; then it ends with an error. Default: it waits, and
+        says why, as long as Slurm does not say that the jobs will never start.
     """
 
     outlives: ClassVar[bool] = True
 
     alone_timeout: str = setting("1 hour", check=_seconds, kw_only=True)
+    worker_timeout: float | None = setting(None, check=optional(positive), kw_only=True)
 
     # of the session that there is: the loop of its connection, its connection, its record here
     _loop = cast(Any, None)
     _connection = cast(Any, None)
     _record = cast(Any, None)
+    # the units that a run has for its workers; the workers that were asked for, if it has fewer
+    _units: int | None = None
+    _capped: int | None = None
 
     def alone_for(self) -> float:
         """Return `alone_timeout` in seconds."""
@@ -147,6 +177,37 @@ class SessionEnvironment(Environment):
                 "the Dask scheduler on the cluster has ended; run again: what is done already is not done again"
             ) from error
 
+    def check(self) -> None:
+        """Raise the reason for which no more workers come, if there is one."""
+        cluster = self.__dict__.get("_cluster")
+        if cluster is not None and cluster.problem is not None:
+            raise ClusterError(cluster.problem)
+
+    def absent(self, seconds: float) -> str:
+        """Return why there is no worker, as Slurm says it; raise an error after `worker_timeout`."""
+        why, hopeless = self._cluster.absent()
+        if hopeless or seconds > (self.worker_timeout or math.inf):
+            raise ClusterError(f"no worker has been there for {seconds:.0f} s: {why}")
+        return str(why)
+
+    def expect(self, units: int) -> None:
+        """Note how many units a run has: for more workers than that, no job is submitted."""
+        wanted = min(cast(Any, self).worker_count, units)
+        if not self.is_running:
+            self._units = units
+        elif self._capped is not None and wanted > self._capped:
+            self._capped = wanted
+            self.scale(wanted)
+
+    def _asked_for(self) -> int:
+        """Return the number of workers to start with."""
+        wanted: int = cast(Any, self).worker_count
+        units, self._units, self._capped = self._units, None, None
+        if units is None or units >= wanted:
+            return wanted
+        self._capped = units
+        return units
+
     def farewell(self) -> str:
         """Say how the session is found again."""
         run_id = self.run_id
@@ -215,5 +276,5 @@ class SessionEnvironment(Environment):
             loop.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        here = ("_loop", "_connection", "_record", "_batches", "_files")
+        here = ("_loop", "_connection", "_record", "_batches", "_files", "_units", "_capped")
         return {k: v for k, v in super().__getstate__().items() if k not in here}

@@ -223,6 +223,11 @@ class Sites(Mapping[str, type]):
             self._made[key] = site_class(name, settings, adapter, where=where)
         return self._made[key]
 
+    def name_of(self, cls: type) -> str | None:
+        """Return the name under which an adapter is known, if it has been looked up or registered."""
+        named = [*self._registered.items(), *((name, made) for (name, *_), made in self._made.items())]
+        return next((name for name, known in named if known is cls), None)
+
     def describe(self) -> list[Site]:
         """Return all sites; for each that is broken, a warning says why."""
         found = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import logging
-import math
 import os
 import re
 import shlex
@@ -16,7 +15,7 @@ from ..component import count, one_of, optional, positive, setting
 from ..errors import ClusterError, SpecificationError
 from .jobs import JobSettings, directives, worker_script
 from .records import RunRecord, make_record
-from .session import SessionEnvironment, grouping
+from .session import SessionEnvironment, check_timeouts, grouping
 from .shell import LocalShell
 
 __all__ = ["Slurm", "from_one"]
@@ -133,7 +132,6 @@ class Slurm(SessionEnvironment):
     reconcile_interval: float = setting(15.0, check=positive)
     local_directory: str = setting("/tmp")
     start_timeout: float = setting(300.0, check=positive)
-    worker_timeout: float | None = setting(None, check=optional(positive))
     idle_timeout: str = setting("1 hour")
 
     lost: ClassVar = {
@@ -267,6 +265,7 @@ class Slurm(SessionEnvironment):
         from .remote import SlurmPool
 
         self.job_script()  # wrong options fail here, before anything is started
+        check_timeouts()
         self._loop = self.__dict__.get("_loop") or LoopThread()
         try:
             run = self._loop.call(self._open() if record is None else self._find(record))
@@ -298,8 +297,9 @@ class Slurm(SessionEnvironment):
             if isinstance(error, RuntimeError) and not isinstance(error, ClusterError):
                 raise (cause if isinstance(cause, ClusterError) else ClusterError(str(error))) from error
             raise
-        if self.worker_count > len(pool.worker_spec):
-            pool.scale(self.worker_count)
+        wanted = self._asked_for()
+        if wanted > len(pool.worker_spec):
+            pool.scale(wanted)
         return pool
 
     def connection(self) -> tuple[Any, str]:
@@ -382,16 +382,3 @@ class Slurm(SessionEnvironment):
     def bring(self, files: Sequence[str], digests: Mapping[str, str] | None = None) -> Mapping[str, str]:
         """Return where the workers find some files, once there is a connection."""
         return {path: os.path.abspath(os.path.expanduser(path)) for path in files}
-
-    def check(self) -> None:
-        """Raise the reason for which no more workers come, if there is one."""
-        cluster = self.__dict__.get("_cluster")
-        if cluster is not None and cluster.problem is not None:
-            raise ClusterError(cluster.problem)
-
-    def absent(self, seconds: float) -> str:
-        """Return why there is no worker, as Slurm says it; raise an error after `worker_timeout`."""
-        why, hopeless = self._cluster.absent()
-        if hopeless or seconds > (self.worker_timeout or math.inf):
-            raise ClusterError(f"no worker has been there for {seconds:.0f} s: {why}")
-        return str(why)

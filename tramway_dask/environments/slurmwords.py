@@ -246,8 +246,8 @@ NO_CONTAINER = End(
 )
 KILLED = End(
     "killed",
-    "it was killed, most often because the memory ran out",
-    "raise a.env.memory; if that does not help, ask the administrators",
+    "it was killed (signal 9), by somebody, or because its memory ran out",
+    "if nobody did, raise a.env.memory; if that does not help, ask the administrators",
 )
 CRASHED = End("crash", "the program crashed", "see its log")
 
