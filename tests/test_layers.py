@@ -20,9 +20,10 @@ FLOORS = {
     "segmentation": 2,
     "inference": 3,
     "results": 4, "plot": 4, "experiment": 4, "export": 4,
+    "reporting": 5,
     "environments": 5, "pipeline": 5,
     "analyzer": 6,
-    "cli": 7, "cli_sites": 7, "cli_runs": 7, "cli_data": 7, "cli_experiment": 7,
+    "cli": 7, "cli_sites": 7, "cli_runs": 7, "cli_data": 7, "cli_experiment": 7, "cli_report": 7,
     "dashboard": 7, "demo": 7, "configuration": 7,
     "__init__": 7, "__main__": 7,
 }  # fmt: skip

@@ -17,6 +17,7 @@ import click
 from . import __version__
 from .cli_data import info
 from .cli_experiment import COMMANDS as OF_EXPERIMENTS
+from .cli_report import report
 from .cli_runs import COMMANDS
 from .cli_sites import sites
 from .errors import ClusterError, StoreError, TramwayDaskError
@@ -57,6 +58,7 @@ def main() -> None:
 
 main.add_command(sites)
 main.add_command(info)
+main.add_command(report)
 
 
 @main.command()

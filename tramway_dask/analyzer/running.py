@@ -6,6 +6,7 @@ import contextlib
 import functools
 import itertools
 import logging
+import os
 import platform
 import socket
 import time
@@ -75,7 +76,7 @@ def run(
     with (
         _kept_for_background(analyzer, locked(store.folder)),
         _logged(analyzer),
-        _run_record(analyzer, report),
+        _run_record(analyzer, report, planned),
         contextlib.ExitStack() as place,
     ):
         for source in store.pending():
@@ -362,7 +363,7 @@ def _logged(analyzer: RWAnalyzer) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _run_record(analyzer: RWAnalyzer, report: RunReport) -> Iterator[None]:
+def _run_record(analyzer: RWAnalyzer, report: RunReport, planned: Plan | None) -> Iterator[None]:
     """Keep the record of the run in ``run.json``."""
     store = analyzer.results
     record = store.read_run()
@@ -377,10 +378,18 @@ def _run_record(analyzer: RWAnalyzer, report: RunReport) -> Iterator[None]:
     record["format"] = FORMAT
     record.setdefault("runs", []).append(entry)
     sources = record.setdefault("sources", {})
+    regions: dict[str, dict[str, None]] = {}
+    for unit in planned.units if planned is not None else ():
+        regions.setdefault(unit.task.source, {})[unit.task.region] = None
     for source in analyzer.spt_data:
         about = source.record()
         if words := source.described():
             about["read_as"] = words
+        if source.path is not None and not source.elsewhere:
+            with contextlib.suppress(OSError):
+                about["bytes"] = os.path.getsize(source.path)
+        # what was to be done can be compared with what was done, also after a run that was stopped
+        about["regions"] = [region for region in regions.get(source.name, ()) if region]
         sources[source.name] = plain(about)
     store.write_run(record)
     analyzer.logger.info("run started on %s, process %s", entry["host"], entry["python"])

@@ -127,6 +127,36 @@ class RunReport:
         """Return one row per unit; with its condition and replicate, if sources have any."""
         return with_groups(pd.DataFrame(self.rows, columns=list(COLUMNS)), self.groups)
 
+    def to_html(
+        self, path: str | Path | None = None, *, pictures: int | None = None, title: str | None = None
+    ) -> Path:
+        """Write a page about the results folder: parameters, maps, values, failures, methods.
+
+        The page needs no other file. It tells of everything that the folder holds, earlier runs
+        included; ``tramway-dask report`` writes the same from the folder, in any later session.
+
+        Parameters
+        ----------
+        path : path, optional
+            Default: ``report.html`` in the results folder.
+        pictures : int, optional
+            Maps that are shown at most; the page says how many are left out.
+        title : str, optional
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        StoreError
+            If the page cannot be written.
+        """
+        from ..reporting import write_report
+
+        options = {} if pictures is None else {"pictures": pictures}
+        return write_report(self.folder, path, title=title, **options).path
+
     def summary(self) -> str:
         """Return the report as text."""
         busy = sum(r["seconds"] for r in self.rows)

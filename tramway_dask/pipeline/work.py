@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -277,8 +278,9 @@ def _run_unit(
             if isinstance(given, Failure):
                 return {"failure": given}
         restricted = restrict(analyzer, source, regions, *data, before, store)
+        began = time.perf_counter()
         returned = stage(restricted)
-        return _outcome(restricted, task, returned)
+        return _outcome(restricted, task, returned, time.perf_counter() - began)
     except (Exception, SystemExit) as error:  # exit() in a function of the user's is no end of the run
         return {"failure": Failure.of(error)}
 
@@ -350,7 +352,8 @@ def fill_from_store(store: Store, source: str, tree: Any, regions: set[str] | No
                     artefacts.attach(tree, Record(folder, name, roi, {}), load)
 
 
-def _outcome(restricted: Any, task: UnitTask, returned: Any) -> dict[str, Any]:
+def _outcome(restricted: Any, task: UnitTask, returned: Any, seconds: float) -> dict[str, Any]:
+    ended = datetime.now(UTC).isoformat(timespec="seconds")
     known = {tuple(o[:3]): o[3] for o in task.outputs}
     payloads, committed, discarded = {}, set(), 0
     for source in restricted.spt_data:
@@ -369,6 +372,9 @@ def _outcome(restricted: Any, task: UnitTask, returned: Any) -> dict[str, Any]:
             "outputs": [[*r.output, known.get(r.output, task.key)] for r in records],
             "removed": removed,
             "parameters": task.parameters,
+            "seconds": round(seconds, 3),
+            "ended": ended,
+            "host": _here(),
         }
         payloads[source.name] = Payload(unit, records).to_bytes()
         committed |= {r.output for r in records}

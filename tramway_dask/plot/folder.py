@@ -21,7 +21,7 @@ from .painting import paint, paint_arrows
 from .quantities import Colors, Quantity, color_scale, features_of, quantity
 from .tracks import draw_boxes
 
-__all__ = ["results"]
+__all__ = ["common_scales", "results"]
 
 MOST_SEGMENTS = 6
 # regions whose boxes cover less of the field of view are drawn side by side
@@ -92,7 +92,7 @@ def results(
             raise SpecificationError(f"no maps {label!r} of source {source!r}; {suggest(source, known)}")
     for sampling in samplings:
         chosen = [s for s in store.sources(sampling, label) if sources is None or s in sources]
-        scales = _scales(store, sampling, label, chosen, variables, log, clim or {})
+        scales = common_scales(store, sampling, label, chosen, variables, log, clim or {})
         for source, mosaic, table in _read(store, sampling, label, chosen):
             if not len(mosaic):
                 continue
@@ -111,7 +111,7 @@ def _read(
         yield source, *resolve(maps, cells=cells.drop_columns(["neighbours"]))
 
 
-def _scales(
+def common_scales(
     store: Store,
     sampling: str,
     label: str,
@@ -120,6 +120,7 @@ def _scales(
     log: bool,
     clim: dict[str, Sequence[float | None]],
 ) -> dict[str, Colors]:
+    """Return the colour scale of each variable that suits all sources; see `results`."""
     pieces: dict[str, list[Quantity]] = {}
     weights: dict[str, list[np.ndarray]] = {}
     names: list[str] = list(variables or ())
