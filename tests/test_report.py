@@ -205,12 +205,14 @@ def test_maps_of_nothing_single_cells_and_flags(tmp_path: Path) -> None:
     class Blank(td.models.D):
         def infer(self, partition: Any, *, sigma: float | None = None) -> Maps:
             table = pd.DataFrame({"odd": np.full(partition.number_of_cells, np.nan)})
-            return Maps(table, "blank", attrs={"converged": False, "message": "went nowhere"})
+            maps = Maps(table, "blank", attrs={"converged": False, "message": "went nowhere"})
+            maps.parent = partition
+            return maps
 
-    a = analyzer(tmp_path, 1, tesseller=td.tessellers.Squares(resolution=5.0), mapper=Blank())
+    a = analyzer(tmp_path, 1, tesseller=td.tessellers.Squares(resolution=2.8), mapper=Blank())
     a.pipeline.append_stage(td.stages.tessellate_and_infer(map_label="m"))
     report = a.run(progress=False)
-    assert report.ok, report
+    assert report.ok, report.failures.message.to_list()
     text = write_report(a.results).path.read_text()
     assert "no cell has a value" in text
     assert "1 cell" in text
