@@ -5,20 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import logging
-import os
-import platform
 import socket
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from ..environments.usercode import modules_by_value
 from ..environments.usermodules import user_files
-from ..errors import LostClusterError, PipelineError, SpecificationError, StoreError, suggest
+from ..errors import LostClusterError, PipelineError, SpecificationError, suggest
 from ..interactive import is_interactive
 from ..pipeline.background import BackgroundRun, Submitted, going_on
 from ..pipeline.execute import Recorder, closing, run_in_process, run_on_cluster
@@ -29,9 +24,9 @@ from ..pipeline.report import RunReport
 from ..pipeline.stages import Stage
 from ..pipeline.submit import submit_units
 from ..pipeline.work import UnitResult, UnitTask
-from ..results.artefacts import plain
 from ..results.files import locked
-from ..results.store import FORMAT, Store
+from ..results.store import Store
+from .recording import logged, recorded
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -41,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run", "submit", "take_parts"]
 
-PACKAGES = ("tramway_dask", "dask", "distributed", "numpy", "scipy", "pandas", "pyarrow")
 ON_ERROR = ("record", "raise")
 
 
@@ -75,8 +69,8 @@ def run(
         planned = _plan(analyzer, first, overwrite)
     with (
         _kept_for_background(analyzer, locked(store.folder)),
-        _logged(analyzer),
-        _run_record(analyzer, report, planned),
+        logged(analyzer),
+        recorded(analyzer, report, planned),
         contextlib.ExitStack() as place,
     ):
         for source in store.pending():
@@ -336,70 +330,3 @@ def _blocks(stages: Sequence[Stage]) -> Iterator[list[Stage]]:
             yield from ([stage] for stage in group)
         else:
             yield list(group)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # a checkout that is not installed
-        return "unknown"
-
-
-@contextlib.contextmanager
-def _logged(analyzer: RWAnalyzer) -> Iterator[None]:
-    """Write the log of a run to the results folder as well."""
-    package = logging.getLogger("tramway_dask")
-    try:
-        handler = logging.FileHandler(analyzer.results.folder / "log", delay=True)
-    except OSError as error:
-        raise StoreError(f"cannot write the log in {analyzer.results.folder}: {error}") from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    package.addHandler(handler)
-    try:
-        yield
-    finally:
-        package.removeHandler(handler)
-        handler.close()
-
-
-@contextlib.contextmanager
-def _run_record(analyzer: RWAnalyzer, report: RunReport, planned: Plan | None) -> Iterator[None]:
-    """Keep the record of the run in ``run.json``."""
-    store = analyzer.results
-    record = store.read_run()
-    entry: dict[str, Any] = {
-        "start": datetime.now(UTC).isoformat(timespec="seconds"),
-        "end": None,
-        "host": socket.gethostname(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
-        "specification": analyzer.to_dict(),
-    }
-    record["format"] = FORMAT
-    record.setdefault("runs", []).append(entry)
-    sources = record.setdefault("sources", {})
-    regions: dict[str, dict[str, None]] = {}
-    for unit in planned.units if planned is not None else ():
-        regions.setdefault(unit.task.source, {})[unit.task.region] = None
-    for source in analyzer.spt_data:
-        about = source.record()
-        if words := source.described():
-            about["read_as"] = words
-        if source.path is not None and not source.elsewhere:
-            with contextlib.suppress(OSError):
-                about["bytes"] = os.path.getsize(source.path)
-        # what was to be done can be compared with what was done, also after a run that was stopped
-        about["regions"] = [region for region in regions.get(source.name, ()) if region]
-        sources[source.name] = plain(about)
-    store.write_run(record)
-    analyzer.logger.info("run started on %s, process %s", entry["host"], entry["python"])
-    try:
-        yield
-    except BaseException as error:
-        entry["stopped_by"] = f"{type(error).__name__}: {error}".split("\n")[0]
-        raise
-    finally:
-        entry["end"] = datetime.now(UTC).isoformat(timespec="seconds")
-        entry["units"] = {"done": report.done, "skipped": report.skipped, "failed": report.failed}
-        with contextlib.suppress(StoreError):
-            store.write_run(record)
