@@ -17,7 +17,7 @@ import tramway_dask as td
 from tramway_dask.errors import InferenceError, SpecificationError, UnknownAttributeError
 from tramway_dask.inference import DD, DF, DV, Cells, D, Density, MapperPlugin, from_callable, from_plugin
 from tramway_dask.inference.gradient import delta0_penalty, grad1
-from tramway_dask.inference.mapper import from_maps, plugins
+from tramway_dask.inference.mapper import from_maps, plugins, register
 
 
 def mean_square(cells, scale=1.0):
@@ -65,6 +65,34 @@ def test_function():
         mapper.worker_count = 2
     with pytest.raises(SpecificationError):
         from_callable("d")
+
+
+def test_functions_are_registered_by_name():
+    register("msd", scale=2.0)(mean_square)
+    assert "msd" in plugins()
+    p = partition()
+    assert MapperPlugin("msd") == from_plugin("msd", scale=2.0) == MapperPlugin(mean_square, scale=2.0)
+    assert MapperPlugin("msd", scale=3.0).scale == 3.0
+    np.testing.assert_allclose(
+        MapperPlugin("msd").infer(p)["msd"], 2 * MapperPlugin(mean_square).infer(p)["msd"]
+    )
+    # what travels to a worker is the function, which has no registry there
+    assert pickle.loads(pickle.dumps(from_plugin("msd"))) == from_plugin("msd")
+
+    @register("msd")
+    def other(cells):
+        return mean_square(cells, 5.0)
+
+    assert from_plugin("msd").name == "other"
+    with pytest.raises(SpecificationError, match="'dv' is a model of this package"):
+        register("dv")(mean_square)
+    with pytest.raises(UnknownAttributeError, match="did you mean 'scale'"):
+        register("wrong", scales=1)(mean_square)
+    assert "wrong" not in plugins()
+    with pytest.raises(SpecificationError, match="expected text"):
+        register(mean_square)
+    with pytest.raises(SpecificationError, match="did you mean 'msd'"):
+        from_plugin("mds")
 
 
 def test_any_option_goes_to_keywords_and_sigma_to_those_who_name_it():

@@ -25,7 +25,15 @@ from .models import (
     SphericalVolume,
 )
 
-__all__ = ["FunctionMapper", "MapperPlugin", "from_callable", "from_maps", "from_plugin", "plugins"]
+__all__ = [
+    "FunctionMapper",
+    "MapperPlugin",
+    "from_callable",
+    "from_maps",
+    "from_plugin",
+    "plugins",
+    "register",
+]
 
 _FAMILIES: Mapping[str, type[Component]] = {"d": D, "dd": DD, "ddrift": DD, "df": DF}
 _PREFIXES = ("", "standard.", "smooth.", "regularized.", "unsmooth.", "degraded.")
@@ -48,9 +56,55 @@ _POTENTIAL: Mapping[str, str] = {
 }
 
 
+# functions of the user's, and the fields of `FunctionMapper` that belong to them
+_registry: dict[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {}
+
+
+def _models() -> list[str]:
+    return [*(p + name for p in _PREFIXES for name in _FAMILIES), *_POTENTIAL, *_OTHERS]
+
+
 def plugins() -> list[str]:
     """Return the names that `from_plugin` knows."""
-    return sorted([p + name for p in _PREFIXES for name in _FAMILIES] + [*_POTENTIAL, *_OTHERS])
+    return sorted({*_models(), *_registry})
+
+
+def register(name: str, **setup: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that makes a function of the cells known by name.
+
+    Parameters
+    ----------
+    name : str
+        For `from_plugin` and `MapperPlugin`. A later function of the same name replaces the first, as
+        when a cell of a notebook is run again.
+    **setup
+        Fields of `FunctionMapper`, or arguments of the function.
+
+    Raises
+    ------
+    SpecificationError
+        If a model of this package has the name, or the setup does not fit the function.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> @register("count")
+    ... def count(cells):
+    ...     return pd.DataFrame({"count": [len(cells[i]) for i in cells]}, index=list(cells))
+    >>> from_plugin("count").name
+    'count'
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise SpecificationError(f"name of a mapper: expected text, got {name!r}")
+    if name in _models():
+        raise SpecificationError(f"mapper {name!r} is a model of this package: choose another name")
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        from_callable(function, **setup)  # says what does not fit
+        _registry[name] = (function, dict(setup))
+        return function
+
+    return enter
 
 
 def from_plugin(plugin: str | Callable[..., Any], **setup: Any) -> Any:
@@ -59,9 +113,9 @@ def from_plugin(plugin: str | Callable[..., Any], **setup: Any) -> Any:
     Parameters
     ----------
     plugin : str, callable or module
-        A name such as 'd', 'dd', 'df', 'dv', 'stochastic.dv', 'smooth.d', 'density'; or a function,
-        see `from_callable`, whose attribute `setup` may hold fields of `FunctionMapper`; or a
-        module with such a dictionary `setup` and the function that its entry 'infer' names.
+        A name such as 'd', 'dd', 'df', 'dv', 'stochastic.dv', 'smooth.d', 'density', or one that was
+        given to `register`; or a function, see `from_callable`, whose attribute `setup` may hold fields
+        of `FunctionMapper`; or a module with such a dictionary `setup` and the function that its entry 'infer' names.
     setup
         For a name, parameters of the model; for a function, see `from_callable`.
 
@@ -77,6 +131,9 @@ def from_plugin(plugin: str | Callable[..., Any], **setup: Any) -> Any:
         known = FunctionMapper.__dataclass_fields__
         declared = {k: v for k, v in declared.items() if k in known} if isinstance(declared, Mapping) else {}
         return from_callable(plugin, **{**declared, **setup})
+    if isinstance(plugin, str) and plugin in _registry:
+        function, declared = _registry[plugin]
+        return from_callable(function, **{**declared, **setup})
     if plugin not in plugins():
         raise SpecificationError(f"unknown mapper {plugin!r}; {suggest(plugin, plugins())}")
     if plugin in _OTHERS:
@@ -115,7 +172,7 @@ def from_maps(label_or_maps: Any = None, exclude_attrs: Iterable[str] = (), *, o
         path = maps if isinstance(maps, tuple | list) else (None, maps)
         maps = next(iter(owner.roi.as_support_regions())).get_sampling(path[0]).get_child(path[-1])
     settings = {k: v for k, v in maps.attrs.get("settings", {}).items() if k not in set(exclude_attrs)}
-    if maps.mode not in plugins():
+    if maps.mode not in _models():
         raise InferenceError(
             f"these maps were made by the function {maps.mode!r}, which they do not hold; use `from_callable`"
         )
