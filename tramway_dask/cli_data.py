@@ -62,6 +62,8 @@ def describe_file(path: Path, options: Mapping[str, Any]) -> tuple[list[str], Tr
             warnings.simplefilter("always", UnitsWarning)
             table = source.dataframe
         lines += _numbers(table)
+        if source.localization_precision is not None:
+            lines.append(f"  localization precision {source.localization_precision:.4g} µm")
         lines += [f"  warning: {w.message}" for w in caught if issubclass(w.category, UnitsWarning)]
     except TramwayDaskError as error:
         return lines, error

@@ -13,6 +13,7 @@ import pandas as pd
 from ..errors import RegionError
 from ..spt_data import filters
 from ..spt_data.tables import SPACE, space_columns
+from ..spt_data.textnumbers import EXACT
 
 if TYPE_CHECKING:
     from ..spt_data.files import Place
@@ -170,10 +171,10 @@ def read_boxes(
         return ()
     try:
         given: Any = path if place is None else place.open(path)
-        table = pd.read_csv(given, sep="\t", skipinitialspace=True)
+        table = pd.read_csv(given, sep="\t", skipinitialspace=True, **EXACT)
         if len(table.columns) == 1:
             given = path if place is None else place.open(path)
-            table = pd.read_csv(given, sep=",", skipinitialspace=True)
+            table = pd.read_csv(given, sep=",", skipinitialspace=True, **EXACT)
     except FileNotFoundError:
         there = path if place is None else f"{path} on {place.name}"
         raise RegionError(

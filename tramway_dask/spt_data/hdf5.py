@@ -35,6 +35,8 @@ __all__ = [
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
+# what describes a file is read in parts of up to this size
+_METADATA = 1 << 20
 # DEFLATE shrinks data 1032 times at most
 _LARGEST_RATIO = 1100
 
@@ -57,14 +59,21 @@ def is_hdf5(data: bytes) -> bool:
 
 
 class _Bounded(io.RawIOBase):
-    """A binary file that refuses to be read beyond its end.
+    """A binary file that refuses to be read beyond its end, and heaps whose list of free room has none.
 
-    HDF5 would fill with zeros what is missing, of whatever size a corrupt file says.
+    HDF5 would fill with zeros what is missing, of whatever size a corrupt file says; and it would follow
+    a list that leads back to itself until no memory is left.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        beginning = file.read(2064)
+        self.origin = max(beginning.find(SIGNATURE), 0)
+        version, *later = beginning[self.origin + 8 : self.origin + 15] or b"\0"
+        # in bytes: how offsets and lengths are written
+        self.widths = later[4:6] if version < 2 else later[:2]
 
     def readable(self) -> bool:
         return True
@@ -79,9 +88,45 @@ class _Bounded(io.RawIOBase):
         return self.file.tell()
 
     def readinto(self, buffer: Any) -> int:
-        if self.file.tell() + len(buffer) > self.size:
+        begin = self.file.tell()
+        if begin + len(buffer) > self.size:
             raise OSError("the file ends before what it refers to")
+        if len(buffer) <= _METADATA:
+            self._check_heaps(begin, len(buffer))
+            self.file.seek(begin)
         return self.file.readinto(buffer)  # type: ignore[attr-defined]
+
+    def _check_heaps(self, begin: int, size: int) -> None:
+        """Follow the lists of the heaps that begin in a part of the file, or up to three bytes before."""
+        first = max(begin - 3, 0)
+        self.file.seek(first)
+        part = self.file.read(begin - first + size + 3)
+        at = part.find(b"HEAP\0")
+        while at >= 0:
+            self._check_heap(first + at)
+            at = part.find(b"HEAP\0", at + 1)
+
+    def _check_heap(self, at: int) -> None:
+        if len(self.widths) < 2 or not all(0 < width <= 8 for width in self.widths):
+            return
+        offset, length = self.widths
+        self.file.seek(at + 8)
+        room, free, address = self._integers(length, length, offset)
+        seen = set()
+        while free != 1 and free + 2 * length <= room:
+            if free in seen:
+                raise OSError("a list in the file leads back to itself")
+            seen.add(free)
+            self.file.seek(min(self.origin + address + free, self.size))
+            free, _ = self._integers(length, length)
+
+    def _integers(self, *widths: int) -> list[int]:
+        """Return the next numbers of the file, 1 for those behind its end."""
+        read = [self.file.read(width) for width in widths]
+        return [
+            int.from_bytes(data, "little") if len(data) == width else 1
+            for data, width in zip(read, widths, strict=True)
+        ]
 
 
 @contextlib.contextmanager

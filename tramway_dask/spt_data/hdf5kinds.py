@@ -9,8 +9,10 @@ from .formats import Head, Recognition
 from .hdf5 import child, has, is_hdf5, open_head
 from .picasso import recognized_picasso
 
-__all__ = ["kind_of", "recognize_hdf5", "recognize_rwa"]
+__all__ = ["STATED_ERROR", "kind_of", "recognize_hdf5", "recognize_rwa"]
 
+# of SPTAnalyser's settings; the motion during an exposure is part of it
+STATED_ERROR = "Δ loc dyn type [μm]"
 _NOT_LINKED = (
     "its localizations are not linked in trajectories: link them when reading "
     "(spt_data.from_localizations), or in the program that wrote it"
@@ -56,7 +58,17 @@ def recognize_hdf5(head: Head, options: Mapping[str, Any] | None = None) -> Reco
     with open_head(head, "hdf5") as file:
         kind = kind_of(file)
         if kind == "sptanalyser":
-            return Recognition("hdf5", "SPTAnalyser's .h5 file", "µm", "s", stated=True, timed=True)
+            stated = child(child(file, "settings"), "settings") if has(file, "settings") else None
+            names = getattr(getattr(stated, "dtype", None), "names", None) or ()
+            return Recognition(
+                "hdf5",
+                "SPTAnalyser's .h5 file",
+                "µm",
+                "s",
+                stated=True,
+                timed=True,
+                columns={"sigma": STATED_ERROR} if STATED_ERROR in names else {},
+            )
         if kind == "picasso":
             return recognized_picasso(head.path, file, options or {})
         if kind == "decode":

@@ -11,10 +11,10 @@ import pandas as pd
 from ..component import one_of, positive
 from ..errors import DataError
 from .hdf5 import child, has, numbers, open_hdf5, record
-from .hdf5kinds import kind_of
+from .hdf5kinds import STATED_ERROR, kind_of
 from .picasso import picasso_pixel_size, picasso_table
 from .scales import is_length, length_scale
-from .tables import SPACE, check_trajectories
+from .tables import SPACE, check_trajectories, with_precision
 
 __all__ = ["read_hdf5", "read_hdf5_localizations"]
 
@@ -100,7 +100,7 @@ def _from_sptanalyser(file: Any, dt: float | None, pixel_size: float | None, by:
         raise DataError(f"frames are {stated:g} s apart by the file's own word, not {dt:g} s; leave dt= out")
     table = pd.DataFrame(dict(zip("nxyt", (columns[name] for name in wanted), strict=True)))
     table["t"] = columns["frame"].astype(float) * (dt if stated is None else stated)
-    return table
+    return with_precision(table, settings.get(STATED_ERROR))
 
 
 def _from_picasso(
@@ -118,7 +118,8 @@ def _from_picasso(
         raise DataError("it counts frames; give the frame interval in s: dt=")
     table.insert(0, "n", locs[column])
     table["t"] = table["frame"].to_numpy(float) * positive("dt", dt)
-    return table[["n", *(c for c in SPACE if c in table), "t"]]
+    sigma = table.get("precision")
+    return with_precision(table[["n", *(c for c in SPACE if c in table), "t"]], sigma)
 
 
 def _picasso_in_micrometers(path: Path, locs: pd.DataFrame, pixel_size: float | None) -> pd.DataFrame:

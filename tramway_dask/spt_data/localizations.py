@@ -15,8 +15,8 @@ from ..errors import DataError, suggest
 from .columns import length_factor, time_factor
 from .formats import PHYSICAL, WHAT_TO_DO, look
 from .hdf5 import is_hdf5
-from .tables import SPACE
-from .textnumbers import read_numbers
+from .tables import SPACE, with_precision
+from .textnumbers import EXACT, read_numbers
 from .unlinked import Table, understand_localizations
 
 if TYPE_CHECKING:
@@ -197,12 +197,7 @@ def localizations(
     table = pd.DataFrame({"frame": frames.astype(np.int64), **data})
     table["t"] = table["frame"].to_numpy() * dt if t is None else np.asarray(t, dtype=float)
     table.attrs["frame_interval"] = dt
-    if sigma is not None:
-        known = np.asarray(sigma, dtype=float)
-        known = known[np.isfinite(known) & (known > 0)]
-        if len(known):
-            table.attrs["localization_precision"] = float(np.median(known))
-    return table
+    return with_precision(table, sigma)
 
 
 def _before_notes(known: Table) -> pd.DataFrame:
@@ -222,6 +217,7 @@ def _before_notes(known: Table) -> pd.DataFrame:
             header=None,
             usecols=list(choice.position.values()),
             dtype={at: float for role, at in choice.position.items() if role in (*SPACE, "frame", "sigma")},
+            **EXACT,
         )
     except ValueError as error:
         raise DataError(f"the file is not a regular table of numbers: {error}") from error

@@ -13,7 +13,7 @@ from ..errors import DataError, SpecificationError
 from .columns import Choice, choose_columns, length_factor, split_columns, time_factor
 from .matfile import CELLS, Struct, load_variable, stored_variables
 from .matkinds import ARRAYS, SPOT_ON, U_TRACK, find_order, stacked
-from .tables import SPACE, check_trajectories
+from .tables import SPACE, check_trajectories, with_precision
 
 __all__ = ["read_mat"]
 
@@ -240,7 +240,7 @@ def _from_u_track(fields: Struct, name: str, scale: float | None, dt: float | No
     if lacking or scale is None or dt is None:
         raise DataError(f"{name!r} is in pixels and frames; give {' and '.join(lacking)}")
     branches = 0
-    parts = []
+    parts, deviations = [], [np.empty((0, 2))]
     for i, (matrix, events) in enumerate(
         zip(fields["tracksCoordAmpCG"], fields["seqOfEvents"], strict=True), 1
     ):
@@ -249,8 +249,10 @@ def _from_u_track(fields: Struct, name: str, scale: float | None, dt: float | No
                 f"{name}({i}).tracksCoordAmpCG is {'x'.join(map(str, matrix.shape))} with a seqOfEvents of "
                 f"{'x'.join(map(str, events.shape))}; expected 8 columns per frame, and at least one event"
             )
-        located = matrix.reshape(len(matrix), matrix.shape[1] // 8, 8)[:, :, :3].astype(float)
+        fitted = matrix.reshape(len(matrix), matrix.shape[1] // 8, 8).astype(float)
+        located = fitted[:, :, :3]
         branch, frame = np.nonzero(~np.isnan(located[:, :, :2]).all(axis=2))
+        deviations.append(fitted[branch, frame, 4:6])
         first = float(events[:, 0].min())
         parts.append(np.column_stack([branches + branch + 1, located[branch, frame], first + frame]))
         branches += len(matrix)
@@ -262,4 +264,4 @@ def _from_u_track(fields: Struct, name: str, scale: float | None, dt: float | No
     for c in (*SPACE, "t"):
         if c in table:
             _multiply(table, c, dt if c == "t" else scale)
-    return table
+    return with_precision(table, np.hypot(*np.concatenate(deviations).T) * (scale / np.sqrt(2)))

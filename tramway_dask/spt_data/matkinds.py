@@ -47,7 +47,15 @@ def recognize_mat(head: Head, options: Mapping[str, Any] | None = None) -> Recog
                 "dt": "it counts frames; dt= is the frame interval in s",
             }
             notes = ("each branch of a track that merges or splits is a trajectory",)
-            return Recognition("mat", "u-track tracksFinal", "px", "frames", needs=needs, notes=notes)
+            return Recognition(
+                "mat",
+                "u-track tracksFinal",
+                "px",
+                "frames",
+                columns={"sigma": "tracksCoordAmpCG"},
+                needs=needs,
+                notes=notes,
+            )
         if SMAP in found:
             note = (
                 "its localizations are not linked in trajectories: link them when reading "

@@ -61,6 +61,7 @@ def recognized_picasso(path: Path, file: Any, given: Mapping[str, Any]) -> Recog
         "Picasso trajectories" if linked else "Picasso localizations",
         "px",
         "frames",
+        columns={"sigma": "lpx, lpy"} if {"lpx", "lpy"} <= set(names) else {},
         linked=linked,
         options=options,
         needs=needs,

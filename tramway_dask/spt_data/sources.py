@@ -236,16 +236,15 @@ class Source:
     def _linked(self) -> str:
         """Return how localizations are linked, and where the localization precision is from, in words."""
         linker = self.options.get("linker")
-        if linker is None:
-            return ""
+        words = "" if linker is None else f", linked by {linker!r}"
         sigma = self.recognition.columns.get("sigma")
-        if self._localization_precision is not None or sigma is None:
-            return f", linked by {linker!r}"
-        return f", linked by {linker!r}, localization precision: the median of {sigma!r}"
+        if self._localization_precision is not None or sigma is None or self.reader == "ascii":
+            return words
+        return f"{words}, localization precision: the median of {sigma!r}"
 
     def learn(self, table: Any) -> None:
-        """Take the localization precision that a file of localizations states, if none is given."""
-        if self.options.get("linker") is not None and isinstance(table, pd.DataFrame):
+        """Take the localization precision that a file states, if none is given."""
+        if self.path is not None and isinstance(table, pd.DataFrame):
             self._stated_precision = table.attrs.get("localization_precision")
 
     def described(self) -> str:
@@ -369,7 +368,7 @@ class Source:
     def localization_precision(self) -> float | None:
         """Standard deviation σ of the positioning error (µm); None if unknown.
 
-        If none is given, that of a file of localizations, once it is read: the median of its uncertainties.
+        If none is given, that of the file, once it is read, if it states uncertainties: their median.
         """
         given = self._localization_precision
         return self._stated_precision if given is None else given

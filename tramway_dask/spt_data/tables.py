@@ -9,6 +9,7 @@ trajectory has no row of its own. Both kinds may hold further columns.
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ __all__ = [
     "space_columns",
     "trajectories",
     "translocations",
+    "with_precision",
 ]
 
 SPACE = ("x", "y", "z")
@@ -240,6 +242,22 @@ def check_trajectories(df: pd.DataFrame, where: str) -> pd.DataFrame:
         row = int(np.argmax(out["dt"].to_numpy() <= 0))
         raise DataError(f"{where}, row {row}: dt = {out['dt'][row]:g}; translocations need dt above 0")
     return unique_times(in_order(out), where)
+
+
+def with_precision(df: pd.DataFrame, sigma: Any) -> pd.DataFrame:
+    """Return the table with the median of uncertainties as its localization precision.
+
+    Parameters
+    ----------
+    df : DataFrame
+    sigma : array or None
+        µm; what is undefined, or no number above 0, is not counted.
+    """
+    known = np.asarray([] if sigma is None else sigma, dtype=float)
+    known = known[np.isfinite(known) & (known > 0)]
+    if len(known):
+        df.attrs["localization_precision"] = float(np.median(known))
+    return df
 
 
 def in_order(df: pd.DataFrame) -> pd.DataFrame:

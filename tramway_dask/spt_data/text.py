@@ -10,8 +10,10 @@ import pandas as pd
 
 from ..errors import DataError
 from .ascii import asked, check_values, choose_in_file, read_table
+from .columns import length_factor
 from .formats import PHYSICAL, Head, Recognition, look
 from .headerless import holds
+from .tables import with_precision
 from .textformats import TextFile, understand
 from .textlayout import find_layout
 
@@ -52,6 +54,8 @@ def read_text(
     -------
     DataFrame
         Columns ``n`` (int64), ``x, y[, z]`` (µm), ``t`` (s) and the extra ones, sorted by (``n``, ``t``).
+        ``attrs["localization_precision"]`` is the median of the uncertainties (µm), if the file states them;
+        ``columns={"sigma": …}`` keeps them as a column.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def read_text(
     def check(table: pd.DataFrame) -> None:
         _check(known, table, untracked)
 
-    return read_table(
+    table = read_table(
         known.sniffed.layout,
         known.choice,
         check=check,
@@ -86,6 +90,19 @@ def read_text(
         untracked=untracked,
         keep_z=asked(columns, "z"),
     )
+    if "sigma" not in known.choice.position:
+        return table
+    unit = known.choice.unit["sigma"]
+    try:
+        scale = length_factor("sigma", unit, None if unit in PHYSICAL else pixel_size)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    sigma = pd.to_numeric(table["sigma"], errors="coerce") * scale
+    if asked(columns, "sigma"):
+        table["sigma"] = sigma
+    else:
+        table = table.drop(columns="sigma")
+    return with_precision(table, sigma)
 
 
 def recognize_ascii(head: Head) -> Recognition:

@@ -35,11 +35,10 @@ _SIGMA = frozenset(
         "lpx",
         "xnmerr",
         "precision",
-        "sigma_x",
         "sigma_x_um",
-        "sigma_x_nm",
     ]
 )
+_UNIT_OF_SIGMA = {"lpx": "px", "xnmerr": "nm", "sigma_x_um": "µm"}
 # enough to tell what most files are
 FEW_ROWS = 300
 
@@ -157,10 +156,8 @@ def _with_names(sniffed: Sniffed, columns: Any, options: Mapping[str, Any]) -> T
     length = _settle_length(sniffed, choice, names, program, needs)
     if program.title == "Imaris csv":
         length = _settle_imaris(sniffed, choice, names, needs)
+    _settle_precision(choice, names)
     described = {role: names[at] for role, at in choice.position.items() if isinstance(role, str)}
-    sigma = next((name for name in names if parse_name(name)[0] in _SIGMA), None)
-    if sigma is not None:
-        described["sigma"] = sigma
     if "z" not in choice.position:
         others = [n for n in names if parse_name(n)[0].split("_")[0] == "z"]
         if others:
@@ -273,6 +270,17 @@ def _settle_length(
             return "µm"
         needs["pixel_size"] = f"the file does not say the unit of its lengths; {_WHAT_UNIT}"
     return program.length
+
+
+def _settle_precision(choice: Choice, names: Sequence[str]) -> None:
+    """Find the column of uncertainties, whose median is the localization precision."""
+    at = choice.position.get(
+        "sigma", next((i for i, n in enumerate(names) if parse_name(n)[0] in _SIGMA), None)
+    )
+    if at is not None:
+        key, unit = parse_name(names[at])
+        choice.position["sigma"] = at
+        choice.unit["sigma"] = unit or _UNIT_OF_SIGMA.get(key) or choice.unit.get("x", "")
 
 
 def _settle_imaris(sniffed: Sniffed, choice: Choice, names: Sequence[str], needs: dict[str, str]) -> str:

@@ -13,10 +13,10 @@ from .columns import Choice
 from .tables import SPACE
 from .textlayout import NOT_A_NUMBER, Layout
 
-__all__ = ["read_numbers"]
+__all__ = ["EXACT", "read_numbers"]
 
 # the same digits as by Arrow; and what is not exact crashes at exponents like e9991588203 before pandas 3
-_EXACT: dict[str, Any] = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
+EXACT: dict[str, Any] = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
 
 
 def read_numbers(layout: Layout, choice: Choice) -> pd.DataFrame:
@@ -45,6 +45,7 @@ def _by_arrow(layout: Layout, core: dict[str, int], others: dict[str, int]) -> p
         return None
     names = [str(i) for i in range(layout.width)]
     wanted = sorted({*core.values(), *others.values()})
+    typed = {*core.values(), *(at for role, at in others.items() if role == "sigma")}
     try:
         read = csv.read_csv(
             layout.path,
@@ -54,7 +55,7 @@ def _by_arrow(layout: Layout, core: dict[str, int], others: dict[str, int]) -> p
             parse_options=csv.ParseOptions(delimiter=layout.sep),
             convert_options=csv.ConvertOptions(
                 include_columns=[str(i) for i in wanted],
-                column_types={str(i): pa.float64() for i in core.values()},
+                column_types={str(i): pa.float64() for i in typed},
                 null_values=NOT_A_NUMBER,
                 strings_can_be_null=True,
             ),
@@ -90,7 +91,7 @@ def _by_pandas(layout: Layout, core: dict[str, int], others: dict[str, int]) -> 
                 na_values=NOT_A_NUMBER,
                 skipinitialspace=True,
                 engine="c",
-                **_EXACT,
+                **EXACT,
             )
     except pd.errors.EmptyDataError:
         raise DataError("the file has no rows of data") from None

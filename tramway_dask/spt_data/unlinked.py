@@ -17,7 +17,7 @@ from .textlayout import Layout, find_layout
 __all__ = ["Table", "recognize_localizations", "understand_localizations"]
 
 # what the uncertainties are of which the median is taken
-_PRECISIONS = {"Picasso localizations": "lpx, lpy", "SMAP localizations": "xnmerr"}
+_PRECISIONS = {"SMAP localizations": "xnmerr"}
 _DT = "it counts frames: dt= is the frame interval in s"
 
 
@@ -80,7 +80,7 @@ _RAPIDSTORM = _Program(
 )
 _TO_NM = {"nanometer": "nm", "nm": "nm", "micrometer": "µm", "meter": "m", "m": "m"}
 _TRACKED = re.compile(r"(track|traj\w*|particle|segment)([\s_.\-]*(id|idx|index|number))?")
-_SIGMA = ("uncertainty_xy", "uncertainty", "precision", "x_err", "lpx", "xnmerr", "sigma_x", "sigma_x_um")
+_SIGMA = ("uncertainty_xy", "uncertainty", "precision", "x_err", "lpx", "xnmerr", "sigma_x_um")
 
 
 @dataclass
