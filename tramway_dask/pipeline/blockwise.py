@@ -90,20 +90,35 @@ def is_blockwise(source: Any, stage: Stage, regions: Sequence[Any]) -> bool:
         return False
     if not stage.is_preset and any(isinstance(r, FullRegion) for r in regions):
         return False
-    if source.reader != "ascii" or source.resets_origin:
-        what = "the origin is not reset" if source.reader == "ascii" else "it is read by from_ascii_files"
-        raise SpecificationError(
-            f"{source.name}: a source can be read in blocks if {what}; set blocksize = None"
-        )
     if source.place is not None:
         raise SpecificationError(
             f"{source.source}: blocksize needs the file on this computer too, its size tells the blocks; "
             "set blocksize = None"
         )
+    what = _wanting(source)
+    if what:
+        raise SpecificationError(
+            f"{source.name}: a source can be read in blocks if {what}; else set blocksize = None"
+        )
     try:
         return os.path.getsize(source.path) > source.blocksize
     except OSError:
         return False
+
+
+def _wanting(source: Source) -> str:
+    """Return what a source must be to be read in blocks, and is not."""
+    if source.format not in ("ascii", "text"):
+        return f"it is a text file of trajectories (it is recognised as {source.recognition.title})"
+    if source.resets_origin:
+        return "the origin is not reset"
+    sigma = source.recognition.columns.get("sigma") if source.format == "text" else None
+    if sigma is not None and source.given_precision is None:
+        return (
+            f"its localization precision is given: of {sigma!r}, only a block is seen at a time, and no median: set "
+            "a.spt_data.localization_precision"
+        )
+    return ""
 
 
 def blocks_of(source: Source) -> list[Block]:
@@ -137,7 +152,7 @@ def read_piece(
     if isinstance(cells, Failure):
         return cells
     try:
-        table = read_block(source.path, block, **source.reading_options())  # type: ignore[arg-type]
+        table = read_block(source.path, block, reader=source.format, **source.reading_options())  # type: ignore[arg-type]
         runs = runs_of(table)
         rows = take_rows(table, source, regions) if regions else []
         if not field:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
@@ -76,12 +77,15 @@ class Plan:
         How many stages that run on the analyzer itself stand before each stage.
     units_of_data : dict
         Format and units of each source's file, in words.
+    left_out : dict
+        Files that matched the pattern of the sources and are none, each with the reason.
     """
 
     units: list[PlannedUnit]
     stages: list[Stage]
     blocks: list[int] = field(default_factory=list)
     units_of_data: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._by_place: dict[tuple[str, str], list[PlannedUnit]] = {}
@@ -151,6 +155,10 @@ class Plan:
         failed = {u.task.source: str(u.failure) for u in self.units if u.failure is not None}
         lines += [f"cannot run: {source}: {why}" for source, why in list(failed.items())[:SHOWN]]
         lines += [f"… and {len(failed) - SHOWN} more sources"] if len(failed) > SHOWN else []
+        for why in dict.fromkeys(self.left_out.values()):
+            names = [PurePath(path).name for path, reason in self.left_out.items() if reason == why]
+            more = f", … ({len(names)} files)" if len(names) > SHOWN else ""
+            lines.append(f"left out: {', '.join(names[:SHOWN])}{more}: {why}")
         return "\n".join([*lines, *told_units(self.units_of_data)])
 
     __repr__ = summary
@@ -241,6 +249,7 @@ def make_plan(analyzer: Any, stages: Sequence[Stage], store: Store, *, overwrite
         _raise_first(analyzer)
     plan = Plan([], list(stages), [_position(analyzer, s, lambda b: b.requires_mutability) for s in stages])
     plan.units_of_data = {name: words for name, words in told.items() if words}
+    plan.left_out = analyzer.spt_data.left_out
     conflicts: list[str] = []
     for i in range(len(stages)):
         _plan_stage(plan, i, analyzer, places, overwrite, conflicts)

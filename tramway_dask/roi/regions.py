@@ -82,11 +82,11 @@ class Regions:
         size: float | None = None,
         label: str = "",
         group_overlapping_roi: bool = False,
+        place: Any = None,
     ) -> Regions:
         """Read regions from one tab-separated file with bounds, or with centres if `size` is given."""
-        return self._define(
-            _Collection(label, group_overlapping_roi, read_boxes(str(path), size), path=str(path))
-        )
+        boxes = read_boxes(str(path), size, place=place)
+        return self._define(_Collection(label, group_overlapping_roi, boxes, path=str(path)))
 
     def from_ascii_files(
         self,

@@ -7,11 +7,12 @@ change. Blocks can thus be read by different processes, without knowing of each 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,9 +21,12 @@ import pandas as pd
 
 from ..errors import DataError, SpecificationError
 from .ascii import read_ascii, trajectory_column
-from .textlayout import split_line
+from .text import open_text
+from .textlayout import Layout, split_line
 
 __all__ = ["block_size", "read_block", "runs_of", "shared_trajectory", "text_blocks"]
+
+Parse = Callable[[Path], pd.DataFrame]
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -78,7 +82,7 @@ class _Lines:
             return text
 
 
-def read_block(path: str, block: tuple[int, int], **options: Any) -> pd.DataFrame:
+def read_block(path: str, block: tuple[int, int], *, reader: str = "ascii", **options: Any) -> pd.DataFrame:
     """Read the trajectories that begin in a range of bytes.
 
     Parameters
@@ -86,20 +90,22 @@ def read_block(path: str, block: tuple[int, int], **options: Any) -> pd.DataFram
     path : str
     block : (int, int)
         See `text_blocks`.
+    reader : {'ascii', 'text'}
+        Whether the user's word is taken for what the columns are, or the file is recognised.
     **options
-        Those of `read_ascii`.
+        Those of `read_ascii`, or of `read_text`.
 
     Returns
     -------
     DataFrame
-        As of `read_ascii`; without rows if no trajectory begins there.
+        As of the reader; without rows if no trajectory begins there.
 
     Raises
     ------
     DataError
         If the encoding does not let lines be found in bytes, or as `read_ascii` does.
     """
-    layout, column = trajectory_column(path, **options)
+    layout, column, parse = _opened(path, reader, options)
     if layout.encoding.startswith("utf-16"):
         raise DataError(f"{path}: a file in UTF-16 cannot be read in blocks; convert it to UTF-8")
     with open(path, "rb") as file:
@@ -112,16 +118,35 @@ def read_block(path: str, block: tuple[int, int], **options: Any) -> pd.DataFram
     if not body.strip():
         with open(path, "rb") as file:
             body = b"".join(file.readline() for _ in range(layout.first_line))[len(head) :]
-            return _parsed(path, head + body, options).iloc[:0]
-    return _parsed(path, head + body, options)
+            return _parsed(path, head + body, parse).iloc[:0]
+    return _parsed(path, head + body, parse)
 
 
-def _parsed(path: str, text: bytes, options: dict[str, Any]) -> pd.DataFrame:
+def _opened(path: str, reader: str, options: dict[str, Any]) -> tuple[Layout, int, Parse]:
+    """Return how a file is laid out, which column names trajectories, and what reads a part of it."""
+    if reader == "ascii":
+        layout, column = trajectory_column(path, **options)
+        return layout, column, functools.partial(read_ascii, **options)
+    reading = open_text(path, **options)
+    layout = reading.known.sniffed.layout
+    if "n" not in reading.known.choice.position:
+        raise DataError(
+            f"{path}: the file is one trajectory, which cannot be cut in blocks; set blocksize = None"
+        )
+    # a part is understood as the whole is
+    return (
+        layout,
+        reading.known.choice.position["n"],
+        lambda part: reading.table(replace(layout, path=part)),
+    )
+
+
+def _parsed(path: str, text: bytes, parse: Parse) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / Path(path).name
         part.write_bytes(text)
         try:
-            return read_ascii(part, **options)
+            return parse(part)
         except DataError as error:
             raise DataError(str(error).replace(str(part), f"{path} (lines counted within a block)")) from None
 

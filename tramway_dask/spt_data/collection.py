@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ from ..cards import badge, card, guarded, rows
 from ..cards import table as html_table
 from ..errors import DataError, SpecificationError, UnknownAttributeError, suggest
 from .choices import PerFile, resolve_per_file
-from .files import Absent, by_name, find_absent, match
+from .companions import left_out, named, patterns_of
+from .files import Absent, Place, by_name, find_absent, match
 from .formats import check_options
 from .manifest import Entry, entry_of, match_entries, read_manifest
 from .sources import Source
@@ -55,6 +56,7 @@ class SPTData:
     def __init__(self, sources: Iterable[Source] = ()) -> None:
         self._held: list[Source] = []
         self._absent: Absent | None = None
+        self._left_out: dict[str, str] = {}
         self._defaults: dict[str, Any] = {}
         self._owner: Any = None
         for source in sources:
@@ -76,9 +78,15 @@ class SPTData:
         pixel_size: PerFile = None,
         dt: PerFile = None,
         localization_precision: PerFile = None,
+        exclude: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
         **options: Any,
     ) -> SPTData:
         """Take files of any known format, recognised by their content.
+
+        Of the files that a pattern matches, those that only accompany others are left out: images,
+        documents, settings, Picasso's ``.yaml``, regions; `left_out` says which, and why. A file that is
+        named as such is read, whatever its name. Files that are none of these and of no known format
+        are told by `RWAnalyzer.plan`, and counted as failed.
 
         Parameters
         ----------
@@ -90,7 +98,10 @@ class SPTData:
         pixel_size, dt, localization_precision : float, mapping or callable, optional
             Pixel size (µm) and frame interval (s) of the files that do not state theirs, and standard
             deviation of the positioning error (µm). A mapping gives values by file name, stem or pattern
-            (``{'*_60x.csv': 0.107, '*_100x.csv': 0.065}``); a function gets the path.
+            (``{'*_60x.csv': 0.107, '*_100x.csv': 0.065}``); a function gets the path. Without a localization
+            precision, the median of the uncertainties that a file states is taken.
+        exclude : str, path, or list of them, optional
+            Patterns of names (or paths) of files to leave out: ``['*_summary.csv', 'old*']``.
         alias : str or callable, optional
             As for `from_ascii_files`.
         **options
@@ -108,7 +119,7 @@ class SPTData:
         given = {name: value for name, value in each.items() if value is not None}
         for name in ("pixel_size", "dt"):  # is there such an argument?
             check_options(reader, {name: 1} if name in given else {})
-        return self._replace_files(pattern, reader, options, each=given)
+        return self._replace_files(pattern, reader, options, each=given, exclude=patterns_of(exclude))
 
     def from_localizations(
         self,
@@ -247,6 +258,7 @@ class SPTData:
         what: str = "no file matches",
         each: Mapping[str, PerFile] = EMPTY,
         rows: Sequence[Entry] = (),
+        exclude: Sequence[str] = (),
     ) -> SPTData:
         options = dict(options)
         alias: Alias = options.pop("alias", None)
@@ -261,15 +273,40 @@ class SPTData:
             paths = sorted(of, key=by_name)
         else:
             paths, absent = match(patterns, elsewhere=known, what=what)
-        wanted = Absent(absent, reader, options, alias, each, rows)
-        self._replace(self._made(wanted, paths, alone=not absent, rows=of))
+        wanted = Absent(absent, reader, options, alias, each, rows, exclude)
+        self._left_out = {}
+        kept = self._without_companions(wanted, paths, named(patterns))
+        self._replace(self._made(wanted, kept, alone=not absent, rows=of))
         self._absent = wanted if absent else None
         self._drop_files()
         return self
 
+    def _without_companions(self, of: Absent, paths: Sequence[str], named: Collection[str]) -> list[str]:
+        """Return the files without those that are left out, which are remembered.
+
+        Raises
+        ------
+        DataError
+            If no file is left.
+        """
+        if of.rows:
+            return list(paths)
+        out = left_out(paths, of.exclude, named, companions=of.reader is None)
+        self._left_out.update(out)
+        kept = [path for path in paths if path not in out]
+        if paths and not kept:
+            told = "; ".join(f"{PurePath(path).name}: {why}" for path, why in list(out.items())[:5])
+            raise DataError(f"no file of trajectories among the {len(out)} that match ({told})")
+        return kept
+
     @staticmethod
     def _made(
-        of: Absent, paths: Sequence[str], *, alone: bool = False, rows: Mapping[str, Entry] = EMPTY
+        of: Absent,
+        paths: Sequence[str],
+        *,
+        alone: bool = False,
+        rows: Mapping[str, Entry] = EMPTY,
+        place: Place | None = None,
     ) -> list[Source]:
         if isinstance(of.alias, str) and len(paths) > 1:
             raise SpecificationError("alias: one name for several files; give a function of the path")
@@ -282,7 +319,7 @@ class SPTData:
             source = Source(path, reader=of.reader, options={**of.options, **own}, alias=alias)
             source.localization_precision = precision
             if path in rows:
-                rows[path].apply(source)
+                rows[path].apply(source, place)
             made.append(source)
         return made
 
@@ -302,7 +339,10 @@ class SPTData:
                 raise absent.complain()
             found = find_absent(absent, place)
             paths = sorted({path for some in found.values() for path in some}, key=by_name)
-            for source in self._made(absent, paths, rows=entry_of(absent.rows, found)):
+            paths = self._without_companions(absent, paths, set(absent.patterns))
+            rows = entry_of(absent.rows, found)
+            place.load([place.translated(entry.roi) for entry in rows.values() if entry.roi is not None])
+            for source in self._made(absent, paths, rows=rows, place=place):
                 source.elsewhere = True
                 self._add(source)
             self._absent = None
@@ -376,6 +416,11 @@ class SPTData:
         return [s.path for s in self._sources if s.path is not None]
 
     @property
+    def left_out(self) -> dict[str, str]:
+        """Files that matched a pattern and are no sources, each with the reason."""
+        return dict(self._left_out)
+
+    @property
     def aliases(self) -> list[str]:
         """Names of the sources, as in results."""
         return [s.name for s in self._sources]
@@ -427,6 +472,8 @@ class SPTData:
 
         kept = [s for s in self._held if s.path is None or not belongs(s.path)]
         if len(kept) < len(self._held):
+            gone = {s.path: "regions of interest" for s in self._held if s.path and belongs(s.path)}
+            self._left_out.update(gone)
             self._held = kept
             self._name_sources()
 
@@ -546,6 +593,7 @@ class SPTData:
     def __copy__(self) -> SPTData:
         made = type(self).of(copy.copy(source) for source in self._held)
         made._absent, made._defaults = self._absent, dict(self._defaults)
+        made._left_out = dict(self._left_out)
         return made
 
     def __iter__(self) -> Iterator[Source]:

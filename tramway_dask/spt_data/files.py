@@ -89,6 +89,7 @@ class Absent:
     alias: Any
     each: Mapping[str, Any]
     rows: Sequence[Any] = ()
+    exclude: Sequence[str] = ()
 
     def complain(self) -> DataError:
         """Return the error if there is no other place to look at."""

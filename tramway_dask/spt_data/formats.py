@@ -107,6 +107,8 @@ class Recognition:
         what to give: ``{'pixel_size': 'lengths are in pixels; ...'}``.
     notes : tuple of str
         What else a user should know.
+    preview : str
+        The first rows, as they stand in the file.
     """
 
     format: str
@@ -120,6 +122,7 @@ class Recognition:
     options: Mapping[str, Any] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    preview: str = field(default="", repr=False)
 
     @property
     def scaled(self) -> bool:
@@ -174,7 +177,11 @@ class Recognition:
                 "or link it anew by reader='localizations'",
             )
         if lacking:
-            raise DataError(f"{path}: recognised as {self.title}; " + "; ".join(lacking))
+            told = f"{path}: recognised as {self.title}; " + "; ".join(lacking)
+            if self.preview and self.preview not in told:
+                read_as = ", ".join(f"{role} = {name!r}" for role, name in self.columns.items())
+                told += f". Read as {read_as or 'numbers'}; first rows:\n{self.preview}"
+            raise DataError(told)
 
 
 @dataclass(frozen=True)

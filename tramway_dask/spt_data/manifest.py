@@ -12,11 +12,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..component import non_negative, positive
 from ..errors import DataError, SpecificationError, TramwayDaskError, suggest
 from .files import expand, match
+
+if TYPE_CHECKING:
+    from .files import Place
 
 __all__ = ["COLUMNS", "Entry", "entry_of", "match_entries", "read_manifest"]
 
@@ -73,8 +76,8 @@ class Entry:
     localization_precision: float | None = None
     roi: str | None = None
 
-    def apply(self, source: Any) -> None:
-        """Set on a source what the row says.
+    def apply(self, source: Any, place: Place | None = None) -> None:
+        """Set on a source what the row says; its file of regions may be at another place.
 
         Raises
         ------
@@ -98,7 +101,10 @@ class Entry:
         source.stated = frozenset(said)
         if self.roi is not None:
             try:
-                source.roi.from_ascii_file(self.roi)
+                if place is None or os.path.isfile(self.roi):
+                    source.roi.from_ascii_file(self.roi)
+                else:
+                    source.roi.from_ascii_file(place.translated(self.roi), place=place)
             except TramwayDaskError as error:
                 raise type(error)(f"{self.where}, column 'roi': {error}") from error
 

@@ -248,9 +248,13 @@ class Source:
             self._stated_precision = table.attrs.get("localization_precision")
 
     def described(self) -> str:
-        """Return the format and units of the file in words; nothing of a table, or where that costs more."""
-        if self.path is None or (self.reader is not None and self.elsewhere):
-            return ""
+        """Return the format and units of the file in words; empty if they are not known."""
+        if self.reader is not None and self.elsewhere:
+            # its beginning is not at hand
+            given = self._given()
+            guess = Recognition(self.reader, self.reader, "µm", "frames" if "dt" in given else "s")
+            words = guess.units(given.get("pixel_size"), given.get("dt"))
+            return f"read as {self.reader!r}, {words}, where the file states no other"
         try:
             return f"{self.recognition.title}, {self.units}"
         except (DataError, SpecificationError):  # said when the file is read

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,9 @@ from .formats import PHYSICAL, Head, Recognition, look
 from .headerless import holds
 from .tables import with_precision
 from .textformats import TextFile, understand
-from .textlayout import find_layout
+from .textlayout import Layout, find_layout
 
-__all__ = ["read_text", "recognize_ascii"]
+__all__ = ["Reading", "open_text", "read_text", "recognize_ascii"]
 
 
 def read_text(
@@ -65,6 +67,78 @@ def read_text(
     SpecificationError
         If an argument is wrong.
     """
+    reading = open_text(
+        path,
+        columns=columns,
+        header=header,
+        sep=sep,
+        decimal=decimal,
+        pixel_size=pixel_size,
+        dt=dt,
+        extra=extra,
+        duplicates=duplicates,
+        untracked=untracked,
+        one_trajectory=one_trajectory,
+    )
+    return reading.table(reading.known.sniffed.layout)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text file that is understood, and how it is to be read.
+
+    Attributes
+    ----------
+    known : TextFile
+    options : mapping
+        Of `tramway_dask.spt_data.ascii.read_table`.
+    columns : object
+        As the user gave them.
+    """
+
+    known: TextFile
+    options: Mapping[str, Any]
+    columns: Any
+
+    def table(self, layout: Layout) -> pd.DataFrame:
+        """Read the file, or a part of it with the same layout."""
+        known = self.known
+
+        def check(table: pd.DataFrame) -> None:
+            _check(known, table, self.options["untracked"])
+
+        keep_z = asked(self.columns, "z")
+        table = read_table(layout, known.choice, check=check, keep_z=keep_z, **self.options)
+        if "sigma" not in known.choice.position:
+            return table
+        unit = known.choice.unit["sigma"]
+        try:
+            scale = length_factor("sigma", unit, None if unit in PHYSICAL else self.options["pixel_size"])
+        except DataError as error:
+            raise DataError(f"{layout.path}: {error}") from None
+        sigma = pd.to_numeric(table["sigma"], errors="coerce") * scale
+        if asked(self.columns, "sigma"):
+            table["sigma"] = sigma
+        else:
+            table = table.drop(columns="sigma")
+        return with_precision(table, sigma)
+
+
+def open_text(
+    path: str | Path,
+    *,
+    columns: str | Sequence[str | None] | Mapping[str, str | int] | None = None,
+    header: bool | None = None,
+    sep: str | None = None,
+    decimal: str | None = None,
+    pixel_size: float | None = None,
+    dt: float | None = None,
+    extra: Sequence[str] = (),
+    duplicates: str = "raise",
+    untracked: str = "raise",
+    one_trajectory: bool = False,
+) -> Reading:
+    """Look at the beginning of a file, and return how to read it; arguments and errors as of `read_text`."""
     check_values(pixel_size, dt, duplicates, untracked)
     path = Path(path).expanduser()
     given = {"columns": columns, "header": header, "sep": sep, "decimal": decimal, "extra": extra}
@@ -77,32 +151,8 @@ def read_text(
     if known.recognition.scaled:
         pixel_size = None
 
-    def check(table: pd.DataFrame) -> None:
-        _check(known, table, untracked)
-
-    table = read_table(
-        known.sniffed.layout,
-        known.choice,
-        check=check,
-        pixel_size=pixel_size,
-        dt=dt,
-        duplicates=duplicates,
-        untracked=untracked,
-        keep_z=asked(columns, "z"),
-    )
-    if "sigma" not in known.choice.position:
-        return table
-    unit = known.choice.unit["sigma"]
-    try:
-        scale = length_factor("sigma", unit, None if unit in PHYSICAL else pixel_size)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-    sigma = pd.to_numeric(table["sigma"], errors="coerce") * scale
-    if asked(columns, "sigma"):
-        table["sigma"] = sigma
-    else:
-        table = table.drop(columns="sigma")
-    return with_precision(table, sigma)
+    how = {"pixel_size": pixel_size, "dt": dt, "duplicates": duplicates, "untracked": untracked}
+    return Reading(known, how, columns)
 
 
 def recognize_ascii(head: Head) -> Recognition:

@@ -178,6 +178,7 @@ def _with_names(sniffed: Sniffed, columns: Any, options: Mapping[str, Any]) -> T
         options=dict(program.options),
         needs=needs,
         notes=tuple(notes),
+        preview=layout.preview(),
     )
     return TextFile(sniffed, choice, recognition)
 
@@ -350,5 +351,6 @@ def _without_names(sniffed: Sniffed, head: Head, alone: bool) -> TextFile:
         columns=named_columns,
         needs=needs,
         notes=tuple(notes),
+        preview=layout.preview(),
     )
     return TextFile(sniffed, choice, recognition, by_rule=True)

@@ -135,6 +135,7 @@ def recognize_localizations(head: Head, options: Mapping[str, Any]) -> Recogniti
         columns={role: names[at] for role, at in positions.items()},
         linked=False,
         needs=needs,
+        preview=known.layout.preview(),
     )
 
 
