@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 import scipy.io
 
+from tramway_dask import linkers
 from tramway_dask.errors import DataError, MissingDependencyError, SpecificationError, UnitsWarning
 from tramway_dask.spt_data import read
 
@@ -120,8 +121,75 @@ def rwa(file, df):
         root[f"data/keys/{i}"] = np.bytes_(c)
 
 
+def diatrack(each):
+    """Return trajectories side by side."""
+    rows = [[v for g in each for v in (g.t.iloc[0], 0, 0)]]
+    rows += [[v for g in each for v in (g.y.iloc[i], g.x.iloc[i], 0)] for i in range(len(each[0]))]
+    return "\n".join(["format (columnwise): Frame1 …", *("\t".join(map(str, row)) for row in rows)]) + "\n"
+
+
 def records(df, **more):
     return df.rename(columns={"t": "frame"}).assign(**more).to_records(index=False)
+
+
+def linked_here(df):
+    """Return files of localizations, and the options with which they are linked."""
+    linker = linkers.NonTrackingTracker(search_range=2.0)
+    given = {"linker": linker, "dt": 0.02}
+    nm = {"frame": df.t, "x [nm]": df.x * 1000, "y [nm]": df.y * 1000}
+    thunderstorm = pd.DataFrame({"id": df.index, **nm, "uncertainty_xy [nm]": 20.0}).sort_values("frame")
+    elyra = {
+        "Index": df.index,
+        "First Frame": df.t,
+        "Position X [nm]": df.x * 1000,
+        "Position Y [nm]": df.y * 1000,
+    }
+    elyra = pd.DataFrame({**elyra, "Precision [nm]": 20.0, "Channel": 1}).to_csv(index=False, sep="\t")
+    oni = pd.DataFrame(
+        {"Channel": 0, "Frame": df.t, "X (nm)": df.x * 1000, "Y (nm)": df.y * 1000, "Photons": 9}
+    )
+    rapidstorm = "<localizations>" + "".join(
+        f'<field identifier="{name}" unit="{unit}" />'
+        for name, unit in (("Position-0-0", "nanometer"), ("Position-1-0", "nanometer"), ("ImageNumber-0-0", "frame"))
+    ) + "</localizations>\n" + (df[["x", "y", "t"]] * [1000, 1000, 1]).to_csv(sep=" ", header=False, index=False)  # fmt: skip  # noqa: E501
+
+    def smap(file):
+        for name, values in {"frame": df.t, "xnm": df.x * 1000, "ynm": df.y * 1000}.items():
+            file[f"saveloc/loc/{name}"] = values.to_numpy(float)[None]
+
+    def decode(file):
+        file["data/xyz"] = np.column_stack([df.x / 0.1, df.y / 0.1, 0 * df.x])
+        file["data/frame_ix"] = df.t.to_numpy()
+        file.create_group("meta").attrs.update(xy_unit="px", px_size=[100.0, 100.0])
+
+    def storm_analysis(file):
+        file.attrs["pixel_size"] = 100.0
+        for frame, g in df.groupby("t"):
+            for name in ("x", "y"):
+                file[f"fr_{frame}/{name}"] = g[name].to_numpy() / 0.1
+
+    locs = records(df[["x", "y", "t"]], lpx=0.1, lpy=0.1)
+    return {
+        "ThunderSTORM": (thunderstorm.to_csv(index=False, quoting=2).encode(), ".csv", given),
+        "Elyra": ((elyra + "\nVoxelSizeX : 0.1\n").encode(), ".txt", given),
+        "Nanoimager": (oni.to_csv(index=False).encode(), ".csv", given),
+        "rapidSTORM": (rapidstorm.encode(), ".txt", given),
+        "Picasso localizations": (
+            h5(lambda f: f.create_dataset("locs", data=locs)),
+            ".hdf5",
+            {**given, "pixel_size": 0.1},
+        ),  # noqa: E501
+        "SMAP": (h5(smap, userblock_size=512), ".mat", given),
+        "DECODE": (h5(decode), ".h5", given),
+        "storm-analysis": (h5(storm_analysis), ".hdf5", given),
+    }
+
+
+def icy():
+    """Return the only workbook at hand, another's, if it is."""
+    folder = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    path = folder / "biotracks_misc" / "icy_track_processor_small.xls"
+    return {"Icy": (path.read_bytes(), ".xls", UNITS)} if path.is_file() else {}
 
 
 def seeds():
@@ -172,6 +240,21 @@ def seeds():
             df.rename(columns={"x": "x [µm]", "y": "y [µm]", "t": "t [s]"}).to_csv(sep=";", decimal=",", index=False).encode("latin-1"),  # noqa: E501
             ".csv", {},
         ),
+        "PALMTracer": (
+            ("Width\tPixel_Size(um)\tFrame_Duration(s)\n9\t0.1\t0.02\n" + df[["n", "t", "x", "y"]].to_csv(
+                sep="\t", index=False, header=["Track", "Plane", "CentroidX(px)", "CentroidY(px)"])).encode(), ".txt", {},  # noqa: E501
+        ),
+        "Diatrack": (diatrack(each).encode(), ".txt", UNITS),
+        "saSPT": (
+            df.rename(columns={"n": "trajectory", "t": "frame"}).assign(x_err=0.2, y_err=0.2).to_csv(index=False).encode(),  # noqa: E501
+            ".csv", UNITS,
+        ),
+        "evalSPT": (
+            df[["x", "y", "t", "n"]].assign(a=1.5, b=2, c=3, d=4).to_csv(sep="\t", index=False, header=False).encode(),
+            ".txt", {**UNITS, "columns": ["x", "y", "frame", "n", "-", "-", "-", "-"]},
+        ),
+        **linked_here(df),
+        **icy(),
         "UTF-16": (df.rename(columns={"n": "Trajectory", "t": "Frame"}).to_csv(index=False).encode("utf-16"), ".csv", UNITS),  # noqa: E501
     }  # fmt: skip
 

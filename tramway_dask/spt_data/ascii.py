@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..errors import DataError, SpecificationError
 from .columns import Choice, choose_columns, length_factor, split_columns, time_factor
+from .formats import PHYSICAL
 from .tables import SPACE, in_order, unique_times
 from .textlayout import Layout, find_layout
 from .textnumbers import read_numbers
@@ -258,9 +259,12 @@ def _tracked(layout: Layout, table: pd.DataFrame, untracked: str) -> pd.DataFram
 def _physical(
     layout: Layout, table: pd.DataFrame, choice: Choice, pixel_size: float | None, dt: float | None
 ) -> pd.DataFrame:
+    # some programs write x and y in pixels, and z in µm
+    mixed = choice.unit.get("x") == "px"
     for c in SPACE:
         if c in table:
-            factor = length_factor(c, choice.unit.get(c), pixel_size)
+            unit = choice.unit.get(c)
+            factor = length_factor(c, unit, None if mixed and unit in PHYSICAL else pixel_size)
             if factor != 1:
                 table[c] = table[c] * factor
     if "t" in table:

@@ -16,9 +16,9 @@ ROLES = ("n", "x", "y", "z", "t", "frame")
 _SYNONYMS = {
     "n": "n particle particle_id trajectory trajectory_id traj traj_idx traj_id track track_id trackid "
     "track_idx tid",
-    "x": "x xpos x_pos pos_x position_x x_position",
-    "y": "y ypos y_pos pos_y position_y y_position",
-    "z": "z zpos z_pos pos_z position_z z_position",
+    "x": "x xpos x_pos pos_x position_x x_position centroidx",
+    "y": "y ypos y_pos pos_y position_y y_position centroidy",
+    "z": "z zpos z_pos pos_z position_z z_position centroidz",
     "t": "t time tim position_t timestamp",
     "frame": "frame frames frame_number frame_index frame_idx framenumber imagenumber first_frame t_stamp",
 }

@@ -140,16 +140,18 @@ class Recognition:
             As given by the user, in s.
         """
         origin = "stated in the file" if self.stated else "assumed"
+        said, pixel_size = ("given", pixel_size) if pixel_size else ("stated", self.options.get("pixel_size"))
         if pixel_size is not None and not self.scaled:
             unit = "px" if self.length == "px" else "units"
-            length = f"lengths in {unit} of {pixel_size:g} µm (given)"
+            length = f"lengths in {unit} of {pixel_size:g} µm ({said})"
         else:
             length = f"lengths in {self.length} ({origin})" if self.length else "lengths in an unknown unit"
         if self.time not in ("", "frames"):
             return f"{length}, times in {self.time} ({'stated in the file' if self.timed else 'assumed'})"
         counted = "frames" if self.time else "consecutive frames"
+        said, dt = ("given", dt) if dt else ("stated", self.options.get("dt"))
         return (
-            f"{length}, times in {counted} of {'an unknown interval' if dt is None else f'{dt:g} s (given)'}"
+            f"{length}, times in {counted} of {'an unknown interval' if dt is None else f'{dt:g} s ({said})'}"
         )
 
     def check(self, path: str, given: Collection[str]) -> None:
@@ -237,6 +239,8 @@ _built_in("rwa", "rwa:read_rwa", "hdf5kinds:recognize_rwa")
 _built_in("hdf5", "hdf5tables:read_hdf5", "hdf5kinds:recognize_hdf5")
 _built_in("parquet", "parquet:read_parquet", "parquet:recognize_parquet")
 _built_in("mtrackj", "mtrackj:read_mtrackj", "mtrackj:recognize_mtrackj")
+_built_in("diatrack", "diatrack:read_diatrack", "diatrack:recognize_diatrack")
+_built_in("icy", "icy:read_icy", "icy:recognize_workbook")
 _built_in("text", "text:read_text", "textformats:recognize_text")
 # for those who know that it is text, and what its columns are; never found by itself
 _built_in("ascii", "ascii:read_ascii", "text:recognize_ascii", asked=False)

@@ -148,6 +148,9 @@ def open_text(
     arguments = {**given, "pixel_size": pixel_size, "dt": dt}
     decided = {name for name, value in arguments.items() if value is not None}
     known.recognition.check(str(path), decided | ({"one_trajectory"} if one_trajectory else set()))
+    stated = known.recognition.options
+    dt = stated.get("dt") if dt is None else dt
+    pixel_size = stated.get("pixel_size") if pixel_size is None else pixel_size
     if known.recognition.scaled:
         pixel_size = None
 

@@ -21,7 +21,8 @@ from .formats import Head, Recognition
 from .headerless import orders, question
 from .sniffing import Sniffed, sniff_layout
 from .tables import SPACE
-from .textprograms import NAMED_BY_USER, UNKNOWN, Program, written_by
+from .textlayout import sample_lines
+from .textprograms import NAMED_BY_USER, UNKNOWN, Program, stated_scales, written_by
 
 __all__ = ["TextFile", "recognize_text", "understand"]
 
@@ -116,10 +117,10 @@ def _understand(head: Head, options: Mapping[str, Any], most: int | None) -> Tex
     columns = options.get("columns")
     if columns is None and layout.names is None:
         return _without_names(sniffed, head, bool(options.get("one_trajectory")))
-    return _with_names(sniffed, columns, options)
+    return _with_names(sniffed, head, columns, options)
 
 
-def _with_names(sniffed: Sniffed, columns: Any, options: Mapping[str, Any]) -> TextFile:
+def _with_names(sniffed: Sniffed, head: Head, columns: Any, options: Mapping[str, Any]) -> TextFile:
     layout = sniffed.layout
     mapping = columns if isinstance(columns, Mapping) else None
     names = list(layout.names or [f"column {i}" for i in range(layout.width)])
@@ -140,7 +141,13 @@ def _with_names(sniffed: Sniffed, columns: Any, options: Mapping[str, Any]) -> T
         title = "TrackMate csv (version 7)"
     chosen = layout.units if mapping is not None or columns is None else None
     try:
-        choice = choose_columns(names, chosen, mapping, options.get("extra") or ())
+        named = {
+            role: i
+            for role, key in program.roles.items()
+            for i, n in enumerate(names)
+            if parse_name(n)[0] == key
+        }
+        choice = choose_columns(names, chosen, {**named, **(mapping or {})}, options.get("extra") or ())
     except DataError as error:
         return TextFile(sniffed, Choice(), Recognition("text", title, needs={"": str(error)}))
     if not {"x", "y"} <= choice.position.keys():
@@ -154,6 +161,8 @@ def _with_names(sniffed: Sniffed, columns: Any, options: Mapping[str, Any]) -> T
         trusted = columns is not None and (mapping is None or "t" in mapping)
         _settle_time(sniffed, choice, names, needs, trusted)
     length = _settle_length(sniffed, choice, names, program, needs)
+    stated = stated_scales(sample_lines(head)[0][: layout.first_line - 2]) if program.roles else {}
+    needs = {name: text for name, text in needs.items() if name not in stated}
     if program.title == "Imaris csv":
         length = _settle_imaris(sniffed, choice, names, needs)
     _settle_precision(choice, names)
@@ -175,7 +184,7 @@ def _with_names(sniffed: Sniffed, columns: Any, options: Mapping[str, Any]) -> T
         timed="t" in choice.unit or "frame" in choice.position,
         columns=described,
         linked=linked,
-        options=dict(program.options),
+        options={**program.options, **stated},
         needs=needs,
         notes=tuple(notes),
         preview=layout.preview(),

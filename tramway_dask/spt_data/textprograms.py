@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .columns import parse_name
 
-__all__ = ["NAMED_BY_USER", "UNKNOWN", "Program", "written_by"]
+__all__ = ["NAMED_BY_USER", "UNKNOWN", "Program", "stated_scales", "written_by"]
 
 
 @dataclass(frozen=True)
 class Program:
-    """A program's text file: the names that tell it, and the unit of its lengths (empty: not known)."""
+    """A program's text file: the names that tell it, and the unit of its lengths (empty: not known).
+
+    `roles` are columns whose names mean something else where others use them.
+    """
 
     title: str
     names: frozenset[str]
     length: str
     notes: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
 def _program(title: str, names: str, length: str = "", *notes: str, **options: Any) -> Program:
@@ -57,12 +63,37 @@ _PROGRAMS = (
 )  # fmt: skip
 
 
+_PALMTRACER = Program(
+    "PALMTracer text",
+    frozenset(["track", "plane", "centroidx", "centroidy"]),
+    "px",
+    roles={"frame": "plane"},
+)
 # columns that the user has named, and tables of no known program
 NAMED_BY_USER = Program("text", frozenset(), "µm")
 UNKNOWN = Program("text with a header", frozenset(), "")
 
 
+def stated_scales(lines: Sequence[str]) -> dict[str, float]:
+    """Return pixel size (µm) and frame interval (s), as PALMTracer states them above its table.
+
+    Parameters
+    ----------
+    lines : sequence of str
+        A line of names, and below it one of values, separated by tabs.
+    """
+    filled = [line.split("\t") for line in lines if line.strip()]
+    stated = {}
+    for names, values in zip(filled[:-1], filled[1:], strict=True):
+        known = {parse_name(name): value.strip() for name, value in zip(names, values, strict=False)}
+        for option, name in (("pixel_size", ("pixel_size", "µm")), ("dt", ("frame_duration", "s"))):
+            with contextlib.suppress(ValueError, KeyError):
+                if 0 < (value := float(known[name])) < math.inf:
+                    stated[option] = value
+    return stated
+
+
 def written_by(names: Sequence[str]) -> Program:
     """Return the program whose files have columns of these names."""
     keys = {parse_name(name)[0] for name in names}
-    return next((p for p in _PROGRAMS if p.names <= keys), UNKNOWN)
+    return next((p for p in (_PALMTRACER, *_PROGRAMS) if p.names <= keys), UNKNOWN)
