@@ -46,6 +46,7 @@ WHAT_TO_DO = (
     "displacement from a frame to the next in µm; or link them in the program that made the file"
 )
 
+LEAVE_OUT = "if it holds no trajectories, leave it out: from_files(..., exclude=[its name])"
 _SAMPLE = 1 << 16
 
 ENTRY_POINTS = "tramway_dask.readers"
@@ -148,11 +149,9 @@ class Recognition:
             length = f"lengths in {self.length} ({origin})" if self.length else "lengths in an unknown unit"
         if self.time not in ("", "frames"):
             return f"{length}, times in {self.time} ({'stated in the file' if self.timed else 'assumed'})"
-        counted = "frames" if self.time else "consecutive frames"
         said, dt = ("given", dt) if dt else ("stated", self.options.get("dt"))
-        return (
-            f"{length}, times in {counted} of {'an unknown interval' if dt is None else f'{dt:g} s ({said})'}"
-        )
+        every = "an unknown interval" if dt is None else f"{dt:g} s ({said})"
+        return f"{length}, times in {'' if self.time else 'consecutive '}frames of {every}"
 
     def check(self, path: str, given: Collection[str]) -> None:
         """Complain of what the user must say and did not.
@@ -378,7 +377,7 @@ def recognize(file: str | Path | Head, options: Mapping[str, Any] | None = None)
             return found
     raise DataError(
         f"{head.path}: not a format that is known here ({', '.join(_formats)}); "
-        "export it as text with columns n, x, y, t, or read it yourself and use from_dataframe"
+        f"export it as text with columns n, x, y, t, or read it yourself and use from_dataframe; {LEAVE_OUT}"
     )
 
 

@@ -17,7 +17,7 @@ from .columns import (
     parse_name,
     split_columns,
 )
-from .formats import Head, Recognition
+from .formats import LEAVE_OUT, Head, Recognition
 from .headerless import orders, question
 from .sniffing import Sniffed, sniff_layout
 from .tables import SPACE
@@ -311,7 +311,7 @@ def _ask_names(names: Sequence[str], preview: str) -> str:
     listed = ", ".join(map(repr, names))
     return (
         f"the columns {listed[:400]} have no names that are known for x and y; say which they are: columns="
-        f"{{'n': …, 'x': …, 'y': …, 't': …}}. First rows:\n{preview}"
+        f"{{'n': …, 'x': …, 'y': …, 't': …}}; {LEAVE_OUT}. First rows:\n{preview}"
     )
 
 
