@@ -350,6 +350,29 @@ def test_lists_without_end_in_hdf5(tmp_path: Path) -> None:
         td.read(path, dt=0.02)
 
 
+def test_exponents_that_stop_pandas(tmp_path: Path) -> None:
+    """Before version 3, its parsers of text read out of their memory at some exponents."""
+    for digits in ("1e9991588203", "-1e-9991588203", "9e99999999999999999999"):
+        path = tmp_path / "a.txt"
+        path.write_text(DIATRACK + f"3\t0\t0\n{digits}\t2\t0\n")
+        if "e-" in digits:
+            assert td.read(path, pixel_size=0.1, dt=0.02)["y"].tolist() == [0]
+        else:
+            with pytest.raises(DataError, match=r"a\.txt"):
+                td.read(path, pixel_size=0.1, dt=0.02)
+        named = write(tmp_path / "b.csv", walks().assign(uncertainty="-"))
+        text = named.read_text().replace("-\n", f"{digits}\n", 3)
+        named.write_text(text)
+        assert len(td.read(named)) == len(walks())
+
+
+def test_places_too_far_to_be_linked(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"frame": [1, 1, 2], "x [nm]": [0, 1e200, 1], "y [nm]": [0, 0, 1]})
+    path = write(tmp_path / "a.csv", rows)
+    with pytest.raises(DataError, match=r"a\.csv: 'x' goes up to 1e\+197 µm, which cannot be"):
+        td.read(path, dt=0.02, linker=linkers.NonTrackingTracker(search_range=1))
+
+
 def test_numbers_of_regions_are_exact(tmp_path: Path) -> None:
     """Before version 3, the parser that pandas chooses by itself reads out of its memory here."""
     path = tmp_path / "roi.txt"

@@ -20,7 +20,7 @@ from pandas.testing import assert_frame_equal
 import tramway_dask as td
 from tramway_dask.cli import main
 from tramway_dask.environments.remotefiles import RemoteFiles
-from tramway_dask.errors import DataError, SpecificationError, UnitsWarning
+from tramway_dask.errors import DataError, RegionError, SpecificationError, UnitsWarning
 from tramway_dask.spt_data import from_files
 from tramway_dask.spt_data.formats import Head, Recognition, look, reader, recognize
 from tramway_dask.spt_data.headerless import Order, orders
@@ -681,6 +681,53 @@ def test_files_of_a_cluster_are_recognised_there(tmp_path: Path, monkeypatch: py
     (tmp_path / "b.csv").unlink()
     with pytest.raises(DataError, match=r"b\.csv on far: it is gone"):
         _ = RemoteFiles(cluster).head(str(tmp_path / "b.csv"))  # type: ignore[arg-type]
+
+
+def test_manifest_of_files_of_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = tmp_path / "far"
+    far.mkdir()
+    table = molecules()
+    for name in ("a.csv", "b.csv"):
+        write(far, as_trackpy(table), name)
+    write(far, "x min\tx max\ty min\ty max\n0\t2.5\t0\t5\n", "cell.txt")
+    write(far, "no table", "notes.pdf")
+    manifest = write(
+        tmp_path,
+        "file,condition,dt,pixel_size,roi\n/far/away/a.csv,wild,0.02,0.1,/far/away/cell.txt\n/far/away/b*,drug,0.04,0.2,\n",
+        "manifest.csv",
+    )
+    files = RemoteFiles(Cluster(far))  # type: ignore[arg-type]
+    monkeypatch.setattr(td.RWAnalyzer, "elsewhere", lambda self: files)
+    a = td.RWAnalyzer()
+    a.spt_data.from_manifest(manifest)
+    assert [(s.name, s.condition, s.elsewhere) for s in a.spt_data] == [
+        ("a", "wild", True),
+        ("b", "drug", True),
+    ]
+    assert_frame_equal(a.spt_data[0].dataframe, scaled(table, 0.1, 0.02), check_exact=False)
+    assert_frame_equal(a.spt_data[1].dataframe, scaled(table, 0.2, 0.04), check_exact=False)
+    [region] = a.spt_data[0].roi.as_support_regions()
+    assert region.bounding_box[1].tolist() == [2.5, 5]
+    assert "px of 0.2 µm (given)" in a.spt_data[1].described()
+    # what accompanies files there is left out as it is here
+    b = td.RWAnalyzer()
+    b.spt_data.from_files("/far/away/*", exclude="cell.txt", pixel_size=0.1, dt=0.02)
+    assert b.spt_data.aliases == ["a", "b"]
+    assert {Path(p).name: why for p, why in b.spt_data.left_out.items()} == {
+        "cell.txt": "excluded",
+        "notes.pdf": "a document",
+    }
+    write(tmp_path, "file,roi\n/far/away/a.csv,/far/away/none.txt\n", "manifest.csv")
+    c = td.RWAnalyzer()
+    c.spt_data.from_manifest(manifest)
+    with pytest.raises(RegionError, match=r"manifest\.csv, line 2, column 'roi': .*none\.txt on far"):
+        len(c.spt_data)
+    # where nothing is looked at, what is assumed is told nevertheless
+    d = td.RWAnalyzer()
+    d.spt_data.from_ascii_files("/far/away/a.csv", dt=0.02)
+    assert d.spt_data[0].described() == (
+        "read as 'ascii', lengths in µm (assumed), times in frames of 0.02 s (given), where the file states no other"
+    )
 
 
 def test_formats_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from ..component import positive
 from ..errors import DataError
 from .formats import Head, Recognition
 from .tables import check_trajectories
+from .textnumbers import EXACT
 
 __all__ = ["read_diatrack", "recognize_diatrack"]
 
@@ -88,7 +89,9 @@ def read_diatrack(
 def _arrays(path: Path, body: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the first frame of each trajectory (k,), and the locations (rows, k, 3)."""
     try:
-        table = pd.read_csv(io.StringIO(body), sep=r"\s+|,", header=None, engine="python", dtype=float)
+        table = pd.read_csv(
+            io.StringIO(body.replace(",", "\t")), sep=r"\s+", header=None, engine="c", dtype=float, **EXACT
+        )
     except (ValueError, pd.errors.ParserError) as error:
         raise DataError(f"{path}: expected rows of numbers below the first line ({error})") from error
     values = table.dropna(axis="columns", how="all").to_numpy()

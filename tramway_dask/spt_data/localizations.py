@@ -16,13 +16,16 @@ from .columns import length_factor, time_factor
 from .formats import PHYSICAL, WHAT_TO_DO, look
 from .hdf5 import is_hdf5
 from .tables import SPACE, with_precision
-from .textnumbers import EXACT, read_numbers
+from .textnumbers import EXACT, as_numbers, read_numbers
 from .unlinked import Table, understand_localizations
 
 if TYPE_CHECKING:
     from .linkers import Linker
 
 __all__ = ["localizations", "read_localizations"]
+
+# µm; squares of distances must be finite numbers
+_FARTHEST = 1e100
 
 
 def read_localizations(
@@ -111,7 +114,7 @@ def _of_text(
     if "channel" in table:
         table = _one_channel(table, channel)
     if "sigma" in table:  # may be undefined in places
-        table["sigma"] = pd.to_numeric(table["sigma"], errors="coerce")
+        table["sigma"] = as_numbers(table["sigma"])
     for role in (*SPACE, "sigma"):
         if role not in table:
             continue
@@ -173,6 +176,8 @@ def localizations(
             raise DataError(
                 f"localization {row + 1}: {name!r} is {values[row]}; leave such localizations out"
             )
+        if np.abs(values).max() > _FARTHEST:
+            raise DataError(f"{name!r} goes up to {np.abs(values).max():g} µm, which cannot be")
     if "z" in data and np.ptp(data["z"]) == 0:
         del data["z"]
     if frame is None:
@@ -225,7 +230,7 @@ def _before_notes(known: Table) -> pd.DataFrame:
 
 
 def _one_channel(table: pd.DataFrame, channel: float | None) -> pd.DataFrame:
-    known = pd.to_numeric(table["channel"], errors="coerce").to_numpy(dtype=float)
+    known = as_numbers(table["channel"])
     there = np.unique(known[np.isfinite(known)])
     if channel is None and len(there) > 1:
         raise DataError(

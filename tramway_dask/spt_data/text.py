@@ -18,6 +18,7 @@ from .headerless import holds
 from .tables import with_precision
 from .textformats import TextFile, understand
 from .textlayout import Layout, find_layout
+from .textnumbers import as_numbers
 
 __all__ = ["Reading", "open_text", "read_text", "recognize_ascii"]
 
@@ -116,7 +117,7 @@ class Reading:
             scale = length_factor("sigma", unit, None if unit in PHYSICAL else self.options["pixel_size"])
         except DataError as error:
             raise DataError(f"{layout.path}: {error}") from None
-        sigma = pd.to_numeric(table["sigma"], errors="coerce") * scale
+        sigma = as_numbers(table["sigma"]) * scale
         if asked(self.columns, "sigma"):
             table["sigma"] = sigma
         else:

@@ -13,7 +13,7 @@ from .columns import Choice
 from .tables import SPACE
 from .textlayout import NOT_A_NUMBER, Layout
 
-__all__ = ["EXACT", "read_numbers"]
+__all__ = ["EXACT", "as_numbers", "read_numbers"]
 
 # the same digits as by Arrow; and what is not exact crashes at exponents like e9991588203 before pandas 3
 EXACT: dict[str, Any] = {} if int(pd.__version__.split(".")[0]) >= 3 else {"float_precision": "round_trip"}
@@ -65,6 +65,21 @@ def _by_arrow(layout: Layout, core: dict[str, int], others: dict[str, int]) -> p
     data: dict[str, Any] = {role: _writeable(read.column(str(at)).to_numpy()) for role, at in core.items()}
     data.update({role: read.column(str(at)).to_pandas().array for role, at in others.items()})
     return pd.DataFrame(data, copy=False)
+
+
+def as_numbers(values: pd.Series) -> np.ndarray:
+    """Return floats; NaN for what is no number."""
+    if values.dtype.kind in "biuf":
+        return values.to_numpy(dtype=float)
+    # of text, one by one: pandas before version 3 may crash at large exponents here too
+    return np.array([_number(value) for value in values], dtype=float)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
 
 
 def _writeable(values: np.ndarray) -> np.ndarray:
