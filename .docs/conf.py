@@ -30,6 +30,7 @@ extensions = [
     "numpydoc",
     "api",  # reference pages of whole modules
     "commandline",  # the pages of the commands, from click
+    "settings",
     "mathml",
 ]
 exclude_patterns = ["_build", "_ext", "**/.ipynb_checkpoints"]

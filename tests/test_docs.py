@@ -101,10 +101,10 @@ def test_every_command_and_option_is_in_the_reference(html: Path) -> None:
                     assert option in text, f"{name} {option}"
 
 
-def test_pages_of_keys_formats_and_columns_are_complete() -> None:
-    configuration = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
-    for key in [*(f"tramway.{name}" for name in DEFAULTS), *site_keys(SingularitySlurm)]:
-        assert f"`{key}`" in configuration, key
+def test_pages_of_keys_formats_and_columns_are_complete(html: Path) -> None:
+    configuration = (html / "reference" / "configuration.html").read_text(encoding="utf-8")
+    for key in [*(f"tramway.{name.replace('_', '-')}" for name in DEFAULTS), *site_keys(SingularitySlurm)]:
+        assert f">{key}</span>" in configuration, key
     described = (DOCS / "reference" / "formats.md").read_text(encoding="utf-8")
     for name in formats():
         assert f"`{name}`" in described, name

@@ -213,7 +213,7 @@ class Api(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return what documents the modules."""
-        return _parse(self, [line for name in self.content for line in document(name.strip())])
+        return parse_lines(self, [line for name in self.content for line in document(name.strip())])
 
 
 class Internal(SphinxDirective):
@@ -235,12 +235,13 @@ class Internal(SphinxDirective):
             section = nodes.section(ids=[nodes.make_id(f"module-of-{name}")], names=[])
             title = nodes.literal("", name.removeprefix(f"{PACKAGE}."))
             section += nodes.title("", "", title)
-            section += _parse(self, list(document(name)))
+            section += parse_lines(self, list(document(name)))
             sections.append(section)
         return sections
 
 
-def _parse(directive: SphinxDirective, lines: list[str]) -> list[nodes.Node]:
+def parse_lines(directive: SphinxDirective, lines: list[str]) -> list[nodes.Node]:
+    """Return what lines of reStructuredText make, in a page of any kind."""
     node = nodes.section()
     node.document = directive.state.document
     source = StringList(lines, source=directive.get_source_info()[0])

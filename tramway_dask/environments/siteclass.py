@@ -34,7 +34,9 @@ DESCRIPTION = "description"
 
 
 def _fields(base: type) -> dict[str, dataclasses.Field[Any]]:
-    return {n: f for n, f in getattr(base, "__dataclass_fields__", {}).items() if not n.startswith("_")}
+    # what a class says of itself is no parameter
+    fields = dataclasses.fields(base) if dataclasses.is_dataclass(base) else ()
+    return {f.name: f for f in fields if not f.name.startswith("_")}
 
 
 def site_keys(base: type) -> list[str]:
