@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from . import environments, errors, roi, simulate, spt_data
+from . import environments, errors, plot, roi, simulate, spt_data
 from .analyzer import RWAnalyzer
 from .inference import mapper, models
 from .pipeline import stages
@@ -29,6 +29,7 @@ __all__ = [
     "linkers",
     "mapper",
     "models",
+    "plot",
     "read",
     "roi",
     "sampler",

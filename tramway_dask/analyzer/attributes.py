@@ -1,4 +1,4 @@
-"""What an analyzer has where a component is not chosen yet, and its plots by TRamWAy's names."""
+"""What an analyzer has where a component is not chosen yet."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from ..cards import badge, card, guarded
 from ..errors import SpecificationError, UnknownAttributeError
 from ..inference import mapper as mappers
 from ..segmentation import tesseller as tessellers
+from .plots import MapperPlots, TessellerPlots
 
-__all__ = ["NoMapper", "NoTesseller", "Plots"]
+__all__ = ["NoMapper", "NoTesseller"]
 
 
 class _Unset:
@@ -46,6 +47,11 @@ class NoTesseller(_Unset):
     _kind = "tesseller"
     _example = "a.tesseller = tessellers.Hexagons"
 
+    @property
+    def mpl(self) -> TessellerPlots:
+        """Plots of cells."""
+        return TessellerPlots()
+
     def from_plugin(self, name: str, **parameters: Any) -> None:
         """Choose a tesseller by name."""
         self._analyzer.tesseller = tessellers.from_plugin(name, **parameters)
@@ -73,6 +79,11 @@ class NoMapper(_Unset):
     _kind = "mapper"
     _example = "a.mapper = models.DV()"
 
+    @property
+    def mpl(self) -> MapperPlots:
+        """Plots of maps."""
+        return MapperPlots()
+
     def from_plugin(self, plugin: Any, **parameters: Any) -> None:
         """Choose a model by name, or a function of the cells."""
         self._analyzer.mapper = mappers.from_plugin(plugin, **parameters)
@@ -88,53 +99,3 @@ class NoMapper(_Unset):
     def infer(self, sampling: Any, **options: Any) -> Any:
         """Complain."""
         raise SpecificationError(f"no {self._kind} is chosen yet: choose one first, as in `{self._example}`")
-
-
-class Plots:
-    """Plots by the names that they have in TRamWAy: ``a.mapper.mpl``, ``a.tesseller.mpl``, ``a.spt_data.mpl``."""
-
-    def __init__(self, about: str) -> None:
-        self._about = about
-
-    def plot(self, thing: Any, *args: Any, **options: Any) -> Any:
-        """Plot maps, a partition or tessellation, or trajectories; see `tramway_dask.plot`."""
-        from .. import plot
-
-        draw: Any = {"mapper": plot.map, "tesseller": plot.cells, "spt_data": plot.trajectories}[self._about]
-        return draw(thing, *args, **_translated(options))
-
-    def plot_cell_indices(self, thing: Any, **options: Any) -> Any:
-        """Plot cells with their numbers."""
-        from .. import plot
-
-        return plot.cells(thing, **{"locations": False, "indices": True, **_translated(options)})
-
-    def animate(self, *args: Any, **options: Any) -> Any:
-        """Animate maps over time segments; see `tramway_dask.plot.animate`."""
-        from .. import plot
-
-        if self._about != "mapper":
-            raise SpecificationError("only maps can be animated: use `a.mapper.mpl.animate`")
-        if args and hasattr(args[0], "savefig"):
-            options["figure"], *args = args  # type: ignore[assignment]
-        return plot.animate(*args, **_translated(options))
-
-
-def _translated(options: dict[str, Any]) -> dict[str, Any]:
-    """Return TRamWAy's options by their names here; those of its looks are dropped."""
-    taken = {
-        k: v for k, v in options.items() if k not in ("unit", "aspect", "interior_contour", "composable")
-    }
-    for theirs, ours in (("axes", "ax"), ("logscale", "log"), ("colormap", "cmap"), ("clabel", "label")):
-        if theirs in taken:
-            value = taken.pop(theirs)
-            taken[ours] = bool(value) if ours == "log" else value
-    taken.pop("voronoi_options", None)
-    if "delaunay_options" in taken:
-        taken["adjacency"] = taken.pop("delaunay_options") is not None
-    if "location_options" in taken:
-        options_of_dots = taken.pop("location_options")
-        taken.setdefault("locations", options_of_dots is not None)
-    if isinstance(taken.get("overlay_locations"), dict):
-        taken["overlay_locations"] = True
-    return taken

@@ -25,14 +25,18 @@ from ..results.files import locked
 from ..results.payload import Payload
 from ..results.store import Store
 from ..roi import Regions
+from ..roi.support import IndividualRegion, SupportRegion
 from ..segmentation.sampler import BaseSampler, VoronoiSampler
 from ..segmentation.tesseller import from_callable
 from ..segmentation.time import SlidingWindow, Time
 from ..spt_data.collection import SPTData
-from .attributes import NoMapper, NoTesseller, Plots
+from ..spt_data.sources import Source
+from .attributes import NoMapper, NoTesseller
 from .card import analyzer_card, missing
+from .dataplots import RegionPlots, SourcePlots
 from .detached import RunHandle, attach, run_detached
 from .pipeline import Pipeline
+from .plots import MapperPlots, TessellerPlots
 from .running import run, submit
 from .tables import maps_table, of_sampling
 
@@ -40,7 +44,6 @@ if TYPE_CHECKING:
     from ..experiment import Comparison
     from ..pipeline.background import BackgroundRun, Submitted
     from ..spt_data.analyses import Analyses
-    from ..spt_data.sources import Source
 
 __all__ = ["RWAnalyzer"]
 
@@ -574,12 +577,25 @@ class RWAnalyzer:
         for source in self.spt_data:
             source.forget_analyses()
 
-    def plots_of(self, holder: Any) -> Plots:
-        """Return the plots of an attribute, by TRamWAy's names."""
-        if holder is self._spt_data:
-            return Plots("spt_data")
-        names = [name for name, held in self._components.items() if held is holder]
-        return Plots(names[0] if names and names[0] == "tesseller" else "mapper")
+    def plots_of(self, holder: Any) -> Any:
+        """Return the plots of an attribute, a source or a region, by TRamWAy's names.
+
+        Raises
+        ------
+        UnknownAttributeError
+            If it has none.
+        """
+        if isinstance(holder, SPTData | Source):
+            return SourcePlots(holder)
+        if isinstance(holder, SupportRegion | IndividualRegion):
+            return RegionPlots(holder)
+        for name, plots in (("tesseller", TessellerPlots), ("mapper", MapperPlots)):
+            if self._components[name] is holder:
+                return plots()
+        raise UnknownAttributeError(
+            f"{type(holder).__name__} has no plots: maps over time are `a.mapper.mpl.animate`, cells with their "
+            "localizations `a.tesseller.mpl.plot`"
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and not isinstance(getattr(type(self), name, None), property):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,10 @@ def require() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise MissingDependencyError("pictures need matplotlib: pip install matplotlib") from error
+        raise MissingDependencyError(
+            "pictures need matplotlib, which is not installed: pip install matplotlib, "
+            "or pip install 'tramway_dask[plot]'"
+        ) from error
 
 
 def _in_notebook() -> bool:
@@ -111,7 +116,15 @@ def dress(ax: Any, extent: np.ndarray | None = None, *, title: str | None = None
         ax.set_title(title, fontsize=TITLE)
 
 
-def color_bar(ax: Any, drawn: Any, label: str, *, extend: str = "neither", extent: np.ndarray) -> Any:
+def color_bar(
+    ax: Any,
+    drawn: Any,
+    label: str,
+    *,
+    extend: str = "neither",
+    extent: np.ndarray,
+    ticks: Mapping[float, str] | None = None,
+) -> Any:
     """Add a colour bar as high as the axes.
 
     Parameters
@@ -123,18 +136,37 @@ def color_bar(ax: Any, drawn: Any, label: str, *, extend: str = "neither", exten
         Where values lie beyond the colour limits.
     extent : ndarray (2, 2), µm
         Extent of the axes, for a bar whose width does not depend on their shape.
+    ticks : mapping, optional
+        What values stand for.
     """
     width, height = np.maximum(np.ptp(np.asarray(extent), axis=0), 1e-12)
     shape = float(np.clip(max(width, height) / width, 1.0, 6.0))
     inside = ax.inset_axes((1 + 0.03 * shape, 0.0, 0.045 * shape, 1.0))
     bar = ax.figure.colorbar(drawn, cax=inside, extend=extend, extendfrac=0.03)
     # a label longer than the bar goes on two lines
-    bar.set_label(label.replace(" (", "\n(") if height < 0.6 * width else label, fontsize=LABEL)
+    short = height < 0.6 * width and len(re.sub(r"\$.*?\$", "xx", label)) > 12
+    bar.set_label(label.replace(" (", "\n(") if short else label, fontsize=LABEL)
     if height < 0.3 * width and type(drawn.norm).__name__ == "Normalize":
         bar.ax.locator_params(axis="y", nbins=4)
+    if ticks is not None:
+        bar.set_ticks(list(ticks), labels=list(ticks.values()))
+        bar.ax.minorticks_off()
+    elif hasattr(drawn.norm, "linthresh"):
+        bar.set_ticks(_symmetric_ticks(drawn.norm))
+        bar.ax.minorticks_off()
     bar.ax.tick_params(labelsize=TICK, which="both")
     bar.outline.set_linewidth(0.6)
     return bar
+
+
+def _symmetric_ticks(norm: Any) -> list[float]:
+    """Return zero and a few powers of ten on its sides, none in the linear part around zero."""
+    upper = max(abs(norm.vmin), abs(norm.vmax))
+    decades = np.arange(np.ceil(np.log10(norm.linthresh) + 0.3), np.floor(np.log10(upper)) + 1)
+    if not len(decades):
+        return [norm.vmin, 0.0, norm.vmax]
+    sizes = 10.0 ** decades[:: -max(1, -(-len(decades) // 3))][::-1]
+    return [t for t in (*-sizes[::-1], 0.0, *sizes) if norm.vmin <= t <= norm.vmax]
 
 
 def add_note(ax: Any, text: str) -> None:

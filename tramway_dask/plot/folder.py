@@ -14,12 +14,12 @@ import pandas as pd
 from ..errors import SpecificationError, suggest
 from ..results.files import to_filename
 from ..results.store import Store
-from .figures import NOTE, TICK, TITLE, add_note, color_bar, dress, new_figure, require, save
+from .fields import draw_boxes, scale_bar
+from .figures import NOTE, TITLE, add_note, color_bar, dress, new_figure, require, save
 from .mapping import auto_title, of_segment
 from .mosaic import Mosaic, resolve
 from .painting import paint, paint_arrows
-from .quantities import Colors, Quantity, color_scale, features_of, quantity
-from .tracks import draw_boxes
+from .quantities import Colors, Quantity, central_limits, color_scale, features_of, quantity
 
 __all__ = ["common_scales", "results"]
 
@@ -44,8 +44,8 @@ def results(
 
     One picture per source, with axes for each variable and time segment. They show all regions
     in the field of view, or side by side if they are small and far apart. Colour limits are
-    common to all sources: where cells are many, they leave out the lowest and highest 0.5 % of the
-    values, each counted as often as its cell has translocations.
+    common to all sources, and leave out cells at either end of the values that hold together less than
+    0.5 % of the translocations.
 
     Parameters
     ----------
@@ -135,34 +135,10 @@ def common_scales(
         values = np.concatenate([p.values for p in parts])
         counts = np.concatenate(weights[name])
         whole = replace(parts[0], values=values, signed=any(p.signed for p in parts))
-        limits = clim.get(name) or _central(whole, counts, log)
+        limits = clim.get(name) or central_limits(whole, counts, log)
         logarithmic = log and not whole.signed and bool(np.nanmax(values, initial=-1) > 0)
         scales[name] = replace(color_scale(whole, log=logarithmic, clim=limits), note="")
     return scales
-
-
-def _central(whole: Quantity, counts: np.ndarray, log: bool) -> tuple[float, float] | None:
-    """Return limits that leave out 0.5 % of the translocations at each end, not the same of the cells.
-
-    A cell of one or two translocations can have any value; such cells do not stretch the colours.
-    """
-    kept = np.isfinite(whole.values) & (counts > 0)
-    if log and not whole.signed:
-        kept &= np.nan_to_num(whole.values) > 0
-    values, counts = whole.values[kept], counts[kept]
-    if len(values) < 200:
-        return None
-    if whole.signed:
-        upper = _quantile(np.abs(values), counts, 0.99)
-        return (-upper, upper) if upper > 0 else None
-    lower, upper = _quantile(values, counts, 0.005), _quantile(values, counts, 0.995)
-    return (lower, upper) if lower < upper else None
-
-
-def _quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
-    order = np.argsort(values, kind="stable")
-    below = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(below, share * below[-1])])
 
 
 def _picture(
@@ -193,7 +169,7 @@ def _picture(
             if many:
                 draw_boxes(ax, boxes, labels=len(boxes) <= 60, color="0.25")
             dress(ax, extent, title=", ".join(t for t in (alone, auto_title(part, number)) if t) or None)
-            color_bar(ax, drawn, shown.label, extend=colors.extend, extent=extent)
+            color_bar(ax, drawn, shown.label, extend=colors.extend, extent=extent, ticks=colors.ticks)
             if packed is not None:
                 _scale_bar(ax, extent)
         if axes[row, 0].get_subplotspec().get_gridspec().ncols > 1:
@@ -258,29 +234,6 @@ def _packed(
 
 def _scale_bar(ax: Any, extent: np.ndarray) -> None:
     """Replace the coordinates, which mean nothing for moved regions, by a bar of known length."""
-    length = 0.25 * float(np.ptp(extent[:, 0]))
-    digit = 10 ** np.floor(np.log10(length))
-    length = float(max(k * digit for k in (1, 2, 5) if k * digit <= length))
-    ax.set_xticks([])
-    ax.set_yticks([])
+    scale_bar(ax, float(np.ptp(extent[:, 0])), margin=1.02)
     ax.set_ylabel("")
-    ax.spines[:].set_visible(False)
     ax.set_xlabel("regions side by side, not where they are", fontsize=NOTE, color="0.35", labelpad=14)
-    share = length / (float(np.ptp(extent[:, 0])) * 1.02)
-    ax.plot(
-        [0.01, 0.01 + share],
-        [-0.02, -0.02],
-        color="black",
-        linewidth=2,
-        transform=ax.transAxes,
-        clip_on=False,
-    )
-    ax.annotate(
-        f"{length:g} µm",
-        xy=(0.01 + share, -0.02),
-        xycoords="axes fraction",
-        xytext=(4, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=TICK,
-    )

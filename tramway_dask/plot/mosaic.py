@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ import pyarrow as pa
 
 from ..errors import SpecificationError, suggest
 from ..inference.maps import Maps
+from ..results.store import Store
 from ..segmentation.lattice import TimeLattice
 from ..segmentation.partition import Partition
 from ..segmentation.tessellation import Tessellation
 from ..spt_data.analyses import FULL_REGION
 from ..spt_data.tables import SPACE
+from .stored import Stored, load
 
 __all__ = ["Mosaic", "resolve"]
 
@@ -41,6 +44,8 @@ class Mosaic:
         Bounds (s) of each segment; empty without time segmentation.
     pairs : ndarray (p, 2) of int
         Adjacent cells.
+    place : ndarray (m,) of int
+        Number of each cell in the space of its region: the same in all time segments.
     """
 
     centers: np.ndarray
@@ -53,6 +58,7 @@ class Mosaic:
     region: np.ndarray
     times: dict[int, tuple[float, float]]
     pairs: np.ndarray
+    place: np.ndarray
 
     @classmethod
     def of(cls, cells: Any) -> Mosaic:
@@ -104,6 +110,7 @@ class Mosaic:
             region=np.full(total, FULL_REGION, dtype=object),
             times=times,
             pairs=(mesh.pairs[None] + shift).reshape(-1, 2),
+            place=np.tile(np.arange(mesh.number_of_cells), repeats),
         )
 
     @classmethod
@@ -140,6 +147,7 @@ class Mosaic:
             region=region,
             times=times,
             pairs=_links(cells, region),
+            place=_places(cells["cell"].to_numpy().astype(int), segment, region),
         )
 
     @property
@@ -197,6 +205,7 @@ class Mosaic:
             areas=self.areas[rows],
             segment=self.segment[rows],
             region=self.region[rows],
+            place=self.place[rows],
             pairs=pairs[(pairs >= 0).all(axis=1)],
         )
 
@@ -230,6 +239,18 @@ def _links(cells: pa.Table, region: np.ndarray) -> np.ndarray:
     return pairs[pairs[:, 0] < pairs[:, 1]]
 
 
+def _places(cell: np.ndarray, segment: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Return numbers in space; the cells of a region are numbered segment after segment."""
+    if not len(cell) or not segment.any():
+        return cell
+    rows = pd.DataFrame({"region": region, "segment": segment, "cell": cell})
+    ends = rows.groupby(["region", "segment"])["cell"].agg(["min"]).reset_index()
+    # cell c of segment k is k M + c for M cells in space, so that k M is at most the first number of segment k
+    later = ends[ends["segment"] > 0]
+    size = (later["min"] // later["segment"]).groupby(later["region"]).min()
+    return np.asarray(cell - segment * size.reindex(region).fillna(0).to_numpy(int))
+
+
 def resolve(
     maps: Any, sampling: Any = None, *, cells: Any = None, roi: Any = None
 ) -> tuple[Mosaic, pd.DataFrame]:
@@ -237,9 +258,9 @@ def resolve(
 
     Parameters
     ----------
-    maps : Maps or DataFrame
-        Maps, a table indexed by cell, or a table of the results with columns ``roi``, ``segment``,
-        ``cell``.
+    maps : Maps, DataFrame, Stored, Store or path
+        Maps, a table indexed by cell, a table of the results with columns ``roi``, ``segment``,
+        ``cell``, what `load` returns, or a results folder that leaves no choice.
     sampling : Partition or Tessellation, optional
         Cells; default: the partition that the maps were inferred from.
     cells : DataFrame or pyarrow Table, optional
@@ -252,7 +273,12 @@ def resolve(
     SpecificationError
         If the cells are not known, do not fit, or belong to several sources.
     """
+    if isinstance(maps, Store | str | Path):
+        maps = load(maps)
+    if isinstance(maps, Stored):
+        maps, cells = maps.table, maps.cells if cells is None else cells
     if isinstance(maps, Maps):
+        _check_same_cells(maps, sampling)
         table, sampling = maps.table, sampling if sampling is not None else maps.parent
         if sampling is None:
             raise SpecificationError(
@@ -261,7 +287,9 @@ def resolve(
     elif isinstance(maps, pd.DataFrame):
         table = maps
     else:
-        raise SpecificationError(f"expected maps or a table of maps, got {type(maps).__name__}")
+        raise SpecificationError(
+            f"expected maps, a table of maps or a results folder, got {type(maps).__name__}"
+        )
     if sampling is not None:
         mosaic = Mosaic.of(sampling)
         table = _by_number(table, len(mosaic))
@@ -277,6 +305,18 @@ def resolve(
         rows = np.flatnonzero(np.isin(mosaic.region.astype(str), wanted))
         mosaic, table = mosaic.take(rows), table.iloc[rows]
     return mosaic, table
+
+
+def _check_same_cells(maps: Maps, sampling: Any) -> None:
+    own = maps.parent
+    if not (isinstance(own, Partition) and isinstance(sampling, Partition)) or own is sampling:
+        return
+    ours, theirs = own.centers, sampling.centers
+    if ours.shape != theirs.shape or not np.allclose(ours, theirs, rtol=1e-6, atol=1e-9):
+        raise SpecificationError(
+            f"the maps were inferred from other cells ({len(ours)}) than those of the sampling ({len(theirs)}): "
+            "they do not belong together; leave `sampling` out"
+        )
 
 
 def _by_number(table: pd.DataFrame, size: int) -> pd.DataFrame:

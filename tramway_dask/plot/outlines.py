@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from ..segmentation.tessellation import coordinates
 from .figures import color_bar, dress, new_axes, require
 from .mapping import auto_title, of_segment
 from .mosaic import Mosaic
-from .painting import MANY, paint, paint_points
+from .painting import MANY, checked_style, paint, paint_links, paint_points
 from .quantities import color_scale, quantity
 
-__all__ = ["cells"]
+__all__ = ["cells", "outline"]
 
 
 def cells(
@@ -32,6 +33,9 @@ def cells(
     title: str | None = None,
     cmap: Any = None,
     color: str = "0.35",
+    linewidth: float | None = None,
+    outlines: bool = True,
+    style: Mapping[str, Any] | None = None,
 ) -> Any:
     """Draw the cells of a segmentation.
 
@@ -57,6 +61,12 @@ def cells(
     cmap : str or Colormap, optional
     color : str
         Of the outlines.
+    linewidth : float, optional
+        Of the outlines; default: thinner the more cells there are.
+    outlines : bool
+        Draw the outlines.
+    style : mapping, optional
+        Of the dots: ``color``, ``alpha``, ``size``, ``marker``.
 
     Returns
     -------
@@ -69,6 +79,16 @@ def cells(
         If `sampling` is none of these, or there is no such segment.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from tramway_dask import plot, simulate
+    >>> from tramway_dask.segmentation import Hexagons, segment
+    >>> from tramway_dask.spt_data.tables import translocations
+    >>> walks = simulate.random_walk(box=[[0, 0], [1, 1]], seed=1)
+    >>> partition = segment(translocations(walks), tesseller=Hexagons(resolution=0.2))
+    >>> ax = plot.cells(partition, indices=True, adjacency=True)
+    >>> ax = plot.cells(partition, counts=True)
     """
     require()
     mosaic = Mosaic.of(sampling)
@@ -84,10 +104,11 @@ def cells(
         drawn = paint(ax, mosaic, shown, colors)
         color_bar(ax, drawn, shown.label, extend=colors.extend, extent=extent)
     if points is not None:
-        paint_points(ax, points, color="black" if counts else "#0072B2")
-    _outline(ax, mosaic, "white" if counts else color)
+        paint_points(ax, points, **{"color": "black" if counts else "#0072B2", **checked_style(style)})
+    if outlines:
+        outline(ax, mosaic, "white" if counts else color, linewidth)
     if adjacency:
-        _links(ax, mosaic)
+        paint_links(ax, mosaic)
     if indices:
         _numbers(ax, mosaic, extent)
     dress(ax, extent, title=auto_title(mosaic, segment) if title is None else title)
@@ -108,14 +129,15 @@ def _points(
     return coordinates(points)
 
 
-def _outline(ax: Any, mosaic: Mosaic, color: str) -> None:
+def outline(ax: Any, mosaic: Mosaic, color: str, linewidth: float | None = None) -> None:
+    """Draw the outlines of cells, or dots where they are not known."""
     from matplotlib.collections import PolyCollection
 
     shown = mosaic.outlined
     if not len(shown):
         ax.scatter(mosaic.centers[:, 0], mosaic.centers[:, 1], s=6, color="0.3", linewidths=0, zorder=2.5)
         return
-    width = float(np.clip(20 / np.sqrt(len(shown)), 0.2, 0.9))
+    width = float(np.clip(20 / np.sqrt(len(shown)), 0.2, 0.9)) if linewidth is None else linewidth
     ax.add_collection(
         PolyCollection(
             mosaic.polygons(shown),
@@ -126,16 +148,6 @@ def _outline(ax: Any, mosaic: Mosaic, color: str) -> None:
             zorder=2.5,
         ),
         autolim=False,
-    )
-
-
-def _links(ax: Any, mosaic: Mosaic) -> None:
-    from matplotlib.collections import LineCollection
-
-    places = mosaic.centers[:, :2]
-    width = float(np.clip(20 / np.sqrt(max(len(mosaic), 1)), 0.3, 1.0))
-    ax.add_collection(
-        LineCollection(places[mosaic.pairs], colors="#D55E00", linewidths=width, zorder=2.7), autolim=False
     )
 
 

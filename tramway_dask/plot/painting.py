@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ..errors import SpecificationError, suggest
 from .mosaic import Mosaic
 from .quantities import Colors, Quantity
 
-__all__ = ["blank_cells", "paint", "paint_arrows", "paint_points"]
+__all__ = [
+    "blank_cells",
+    "checked_style",
+    "hatch_cells",
+    "paint",
+    "paint_arrows",
+    "paint_links",
+    "paint_points",
+]
 
 MANY = 4000  # beyond, hatching is slow and outlines in a PDF are heavy
 SEVERAL = 300
@@ -71,15 +81,40 @@ def _dots(ax: Any, mosaic: Mosaic, values: np.ndarray, colors: Colors, alpha: fl
 
 def blank_cells(ax: Any, mosaic: Mosaic, cells: np.ndarray) -> None:
     """Hatch cells in light grey."""
+    style: dict[str, Any] = {"facecolors": "0.97", "edgecolors": "0.85", "linewidths": 0.3, "zorder": 0.5}
+    _hatched(ax, mosaic, cells, "////" if len(cells) <= MANY else None, style)
+
+
+def hatch_cells(ax: Any, mosaic: Mosaic, cells: np.ndarray, *, dark: np.ndarray) -> None:
+    """Hatch cells over their colours: their values are not certain.
+
+    Parameters
+    ----------
+    ax : Axes
+    mosaic : Mosaic
+    cells : ndarray of int
+        Those without an outline get a cross.
+    dark : ndarray of bool
+        Which of them have a dark colour, on which lines are white.
+    """
+    for chosen, color in ((cells[dark], (1, 1, 1, 0.75)), (cells[~dark], (0, 0, 0, 0.6))):
+        drawn = np.intersect1d(chosen, mosaic.outlined)
+        if len(drawn) < len(chosen):
+            places = mosaic.centers[np.setdiff1d(chosen, drawn)]
+            ax.scatter(places[:, 0], places[:, 1], s=10, marker="x", color=color, linewidths=0.5, zorder=1.5)
+        style = {"facecolors": "none", "edgecolors": color, "linewidths": 0.0, "zorder": 1.5}
+        _hatched(ax, mosaic, drawn, "\\\\\\\\\\", style)
+
+
+def _hatched(ax: Any, mosaic: Mosaic, cells: np.ndarray, hatch: str | None, style: dict[str, Any]) -> None:
     from matplotlib.collections import PathCollection, PolyCollection
     from matplotlib.path import Path
 
     if not len(cells):
         return
-    style: dict[str, Any] = {"facecolors": "0.97", "edgecolors": "0.85", "linewidths": 0.3}
-    style |= {"zorder": 0.5, "rasterized": len(cells) > MANY}
-    if len(cells) <= MANY:
-        style |= {"hatch": "////", "hatch_linewidth": 0.4} if _hatch_width() else {"hatch": "////"}
+    style = {**style, "rasterized": len(cells) > MANY}
+    if hatch is not None:
+        style |= {"hatch": hatch, "hatch_linewidth": 0.4} if _hatch_width() else {"hatch": hatch}
     outlines = mosaic.polygons(cells)
     blank: Any
     if len(cells) > SEVERAL:
@@ -96,7 +131,9 @@ def _hatch_width() -> bool:
     return hasattr(Collection, "set_hatch_linewidth")
 
 
-def paint_arrows(ax: Any, mosaic: Mosaic, shown: Quantity, *, longest: float | None = None) -> Any:
+def paint_arrows(
+    ax: Any, mosaic: Mosaic, shown: Quantity, *, longest: float | None = None, constant: bool = False
+) -> Any:
     """Draw vectors as arrows at the centers of their cells.
 
     The longest arrow is about as long as cells are wide; where there are very many, one arrow
@@ -109,6 +146,8 @@ def paint_arrows(ax: Any, mosaic: Mosaic, shown: Quantity, *, longest: float | N
     shown : Quantity
     longest : float, optional
         Amplitude that gets the full length; default: the 90 % quantile.
+    constant : bool
+        All arrows have the full length, and show the direction alone.
 
     Returns
     -------
@@ -118,7 +157,8 @@ def paint_arrows(ax: Any, mosaic: Mosaic, shown: Quantity, *, longest: float | N
     if shown.vectors is None:
         return None
     kept = np.isfinite(shown.vectors).all(axis=1)
-    places, vectors = mosaic.centers[kept, :2], shown.vectors[kept]
+    # a cell that reaches into the box may have its centre beyond
+    places, vectors = np.clip(mosaic.centers[kept, :2], *mosaic.extent), shown.vectors[kept]
     amplitude = np.hypot(*vectors.T)
     if not len(places) or not amplitude.max() > 0:
         return None
@@ -131,7 +171,8 @@ def paint_arrows(ax: Any, mosaic: Mosaic, shown: Quantity, *, longest: float | N
         places, vectors = _means(places, vectors, step)
         amplitude = np.hypot(*vectors.T)
     full = longest if longest else float(np.quantile(amplitude, 0.9)) or float(amplitude.max())
-    reduced = vectors * np.minimum(1, full / np.maximum(amplitude, 1e-300))[:, None] / full
+    scale = 1 / np.maximum(amplitude, 1e-300)
+    reduced = vectors * (scale if constant else np.minimum(1 / full, scale))[:, None]
     return ax.quiver(
         *places.T,
         *(reduced * step * 0.95).T,
@@ -163,23 +204,63 @@ def _means(places: np.ndarray, vectors: np.ndarray, step: float) -> tuple[np.nda
     return mean(places), mean(vectors)
 
 
-def paint_points(ax: Any, points: np.ndarray, *, color: str = "black", alpha: float | None = None) -> Any:
+def paint_points(
+    ax: Any,
+    points: np.ndarray,
+    *,
+    color: Any = "black",
+    alpha: float | None = None,
+    size: float | None = None,
+    marker: str = ".",
+) -> Any:
     """Draw localizations as small dots, fainter the more there are.
 
     Parameters
     ----------
     ax : Axes
     points : ndarray (N, d), µm
+    color : optional
+    alpha : float, optional
+    size : float, optional
+        Diameter, points.
+    marker : str
     """
     count = max(len(points), 1)
     faint = float(np.clip(30 / np.sqrt(count), 0.04, 0.8)) if alpha is None else alpha
     return ax.scatter(
         points[:, 0],
         points[:, 1],
-        s=float(np.clip(4000 / count, 0.6, 6)),
+        s=float(np.clip(4000 / count, 0.6, 6)) if size is None else float(size) ** 2,
+        marker="o" if marker == "." else marker,
         color=color,
         alpha=faint,
         linewidths=0,
         rasterized=count > MANY,
         zorder=2,
+    )
+
+
+def checked_style(style: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the style of dots, for `paint_points`.
+
+    Raises
+    ------
+    SpecificationError
+        If it holds something else than ``color``, ``alpha``, ``size`` and ``marker``.
+    """
+    known = ("color", "alpha", "size", "marker")
+    for name in style or ():
+        if name not in known:
+            raise SpecificationError(f"style of the dots: unknown name {name!r}; {suggest(name, known)}")
+    return dict(style or {})
+
+
+def paint_links(ax: Any, mosaic: Mosaic) -> None:
+    """Draw a line between the centers of neighbours."""
+    from matplotlib.collections import LineCollection
+
+    places = mosaic.centers[:, :2]
+    width = float(np.clip(20 / np.sqrt(max(len(mosaic), 1)), 0.3, 1.0))
+    ax.add_collection(
+        LineCollection(places[mosaic.pairs], colors="#D55E00", linewidths=width, zorder=2.7), autolim=False
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..results.artefacts import KEYS
 from ..spt_data.tables import SPACE
 from .mosaic import Mosaic
 
-__all__ = ["Colors", "Quantity", "color_scale", "features_of", "quantity", "with_unit"]
+__all__ = ["Colors", "Quantity", "central_limits", "color_scale", "features_of", "quantity", "with_unit"]
 
 UNITS = {
     "diffusivity": r"µm$^{2}$ s$^{-1}$",
@@ -32,14 +32,20 @@ UNITS = {
 LABELS = {
     "lg_B": r"$\log_{10}$ Bayes factor of a force",
     "group_lg_B": r"$\log_{10}$ Bayes factor of the group",
-    "group_forces": "force in the group (1: yes, -1: no)",
+    "group_forces": "force in the group",
     "min_n": "translocations needed for certainty",
     "zeta_total": "signal-to-noise ratio, total force",
     "zeta_spurious": "signal-to-noise ratio, spurious force",
 }
+# colours do not show values that would stretch their range by more, see `central_limits`
+FAR = 1.25
 COUNTS = ("n", "density")
 SIGNED = ("force", "drift", "lg_B", "group_lg_B", "group_forces", "zeta_total", "zeta_spurious")
 MAPS = {"potential": "cividis", "n": "cividis", "density": "cividis"}
+DECIDED = {"force": "decision of the cell", "group_forces": "decision of the group"}
+# what Bayes factors decide, in colours that differ in lightness too
+DECISIONS = {-1.0: "no force", 0.0: "undecided", 1.0: "force"}
+DECISION_COLORS = ("#56b4e9", "#e6e6e6", "#a63603")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +63,8 @@ class Quantity:
         Whether zero is the middle of the colours.
     vectors : ndarray (m, 2), optional
         Components along x and y.
+    decided : bool
+        Whether the values are -1, 0 and 1: what a test decided.
     """
 
     name: str
@@ -64,6 +72,7 @@ class Quantity:
     label: str
     signed: bool = False
     vectors: np.ndarray | None = None
+    decided: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +87,15 @@ class Colors:
         Ends of the colour bar beyond which values lie.
     note : str
         What the scale does not show.
+    ticks : mapping, optional
+        What values stand for, where they are no amounts.
     """
 
     norm: Any
     cmap: Any
     extend: str = "neither"
     note: str = ""
+    ticks: Mapping[float, str] | None = None
 
 
 def _feature(name: str) -> str:
@@ -167,8 +179,9 @@ def quantity(
     finite = values[np.isfinite(values)]
     mixed = len(finite) > 0 and finite.min() < 0 < finite.max() and name not in ("diffusivity", "potential")
     signed = mixed or _feature(name) in SIGNED
-    if name == "force":  # that of Bayes factors, 1, 0 or -1: the vector has no column of its own
-        return Quantity(name, values, "force (1: yes, -1: no)", True)
+    if name in ("force", "group_forces") and np.isin(finite, list(DECISIONS)).all():
+        # those of Bayes factors: the vector has no column of its own
+        return Quantity(name, values, DECIDED[name], True, decided=True)
     return Quantity(name, values, _label(name, mosaic, vector, errors), signed)
 
 
@@ -208,6 +221,7 @@ def color_scale(
     clim: Sequence[float | None] | None = None,
     clip: float | None = None,
     cmap: Any = None,
+    counts: np.ndarray | None = None,
 ) -> Colors:
     """Return the colour scale for a quantity.
 
@@ -220,8 +234,10 @@ def color_scale(
     clim : (lower, upper), optional
         Either may be None.
     clip : float, optional
-        Upper limit, in interquartile distances above the median.
+        Upper limit, in interquartile distances above the median; below 1, as a quantile.
     cmap : optional
+    counts : ndarray (m,), optional
+        Translocations of each cell: without `clim` and `clip`, limits are those of `central_limits`.
 
     Raises
     ------
@@ -230,6 +246,12 @@ def color_scale(
     """
     from matplotlib import colors
 
+    if clip is not None and not clip > 0:
+        raise SpecificationError(f"clip: expected a number above 0, got {clip!r}")
+    if shown.decided:
+        norm = colors.BoundaryNorm([-1.5, -0.5, 0.5, 1.5], 3)
+        note = "" if np.isfinite(shown.values).any() else "no cell has a value"
+        return Colors(norm, cmap or colors.ListedColormap(DECISION_COLORS), note=note, ticks=DECISIONS)
     finite = shown.values[np.isfinite(shown.values)]
     positive_only = log and not shown.signed
     blank = int((finite <= 0).sum()) if positive_only else 0
@@ -241,7 +263,8 @@ def color_scale(
         lower, upper = (1.0, 10.0) if log else (0.0, 1.0)
         note = note or "no cell has a value"
     else:
-        lower, upper = _limits(finite, shown.signed, clip)
+        central = None if counts is None or clip is not None else central_limits(shown, counts, log)
+        lower, upper = central or _limits(finite, shown.signed, clip)
     lower, upper = _given(clim, lower, upper, positive_only)
     extend = _extend(finite, lower, upper)
     if positive_only:
@@ -253,6 +276,47 @@ def color_scale(
     return Colors(colors.Normalize(lower, upper), cmap, extend, note)
 
 
+def central_limits(shown: Quantity, counts: np.ndarray, log: bool = False) -> tuple[float, float] | None:
+    """Return limits that leave out 0.5 % of the translocations at each end; None where all values are near.
+
+    A cell of one or two translocations can have any value; such cells do not stretch the colours.
+
+    Parameters
+    ----------
+    shown : Quantity
+    counts : ndarray (m,)
+        Translocations of each cell; if there are none at all, all cells count the same.
+    log : bool
+        For a logarithmic scale.
+    """
+    if shown.decided or shown.name in COUNTS:
+        return None
+    weights = counts if counts.any() else np.ones(len(counts))
+    positive = log and not shown.signed
+    kept = np.isfinite(shown.values) & (weights > 0)
+    if positive:
+        kept &= np.nan_to_num(shown.values) > 0
+    values, weights = shown.values[kept], weights[kept]
+    if not len(values):
+        return None
+    values = np.abs(values) if shown.signed else values
+    upper = _quantile(values, weights, 0.99 if shown.signed else 0.995)
+    lower = -upper if shown.signed else _quantile(values, weights, 0.005)
+    if shown.signed:
+        near = values.max() < FAR * upper
+    elif positive:
+        near = np.log(values.max() / values.min()) < FAR * np.log(upper / lower)
+    else:
+        near = np.ptp(values) < FAR * (upper - lower)
+    return None if near or not lower < upper else (lower, upper)
+
+
+def _quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(below, share * below[-1])])
+
+
 def _cells(count: int) -> str:
     return "1 cell" if count == 1 else f"{count} cells"
 
@@ -262,7 +326,8 @@ def _limits(finite: np.ndarray, signed: bool, clip: float | None) -> tuple[float
     upper = float(size.max())
     if clip is not None:
         first, median, third = np.quantile(size, [0.25, 0.5, 0.75])
-        upper = min(upper, float(median + clip * (third - first)))
+        clipped = np.quantile(size, clip) if clip < 1 else median + clip * (third - first)
+        upper = min(upper, float(clipped))
     lower = -upper if signed else float(finite.min())
     if upper <= lower:
         around = abs(lower) * 0.1 or 1.0

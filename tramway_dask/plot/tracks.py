@@ -1,4 +1,4 @@
-"""Trajectories, and the field of view with its regions."""
+"""Trajectories, as lines."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError, SpecificationError
-from ..roi import Regions
-from ..roi.boxes import short_label
+from ..errors import SpecificationError
 from ..spt_data.tables import is_translocations, space_columns
 from ..spt_data.tables import trajectories as as_trajectories
 from .figures import add_note, color_bar, dress, new_axes, require
-from .painting import MANY, paint_points
+from .painting import MANY
+from .points import rows_of
 
-__all__ = ["draw_boxes", "overview", "trajectories"]
+__all__ = ["PALETTE", "polylines", "trajectories"]
 
 MOST_STEPS = 15000
 # Okabe and Ito's colours, which the colour-blind can tell apart
@@ -58,13 +57,27 @@ def trajectories(
     ------
     DataError
         If the table is empty or columns are missing.
+    SpecificationError
+        If `color` is no colour.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from tramway_dask import plot, simulate
+    >>> walks = simulate.random_walk(trajectory_count=20, box=[[0, 0], [1, 1]])
+    >>> ax = plot.trajectories(walks, color="t")
     """
     require()
     from matplotlib.collections import LineCollection
+    from matplotlib.colors import is_color_like
 
-    table = _table(table)
+    if color not in ("n", "t") and not is_color_like(color):
+        raise SpecificationError(f"color: expected 'n', 't' or a colour, got {color!r}")
+    if max_trajectories is not None and max_trajectories < 1:
+        raise SpecificationError(f"max_trajectories: expected a number from 1 up, got {max_trajectories!r}")
+
+    table = rows_of(table, ("n", "x", "y", "t"))
     if is_translocations(table):
         table = as_trajectories(table)
     table = table.sort_values(["n", "t"], kind="stable")
@@ -78,7 +91,7 @@ def trajectories(
     number = table["n"].to_numpy()
     times = table["t"].to_numpy(dtype=float)
     by_time = color == "t"
-    lines, first = _polylines(places, number, MOST_STEPS if by_time else None)
+    lines, first = polylines(places, number, MOST_STEPS if by_time else None)
     extent = np.array([places.min(axis=0), places.max(axis=0)])
     if ax is None:
         ax = new_axes(extent, side=4.2, bar=by_time and colorbar)
@@ -99,7 +112,7 @@ def trajectories(
     return ax
 
 
-def _polylines(
+def polylines(
     places: np.ndarray, number: np.ndarray, pieces: int | None = None
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return one line per trajectory, or about that many pieces in all, and the first row of each."""
@@ -115,119 +128,3 @@ def _polylines(
     long = stops - starts > 1
     starts, stops = starts[long], stops[long]
     return [places[i:j] for i, j in zip(starts, stops, strict=True)], starts
-
-
-def overview(
-    table: Any, roi: Any = None, *, ax: Any = None, labels: bool = True, title: str | None = None
-) -> Any:
-    """Draw the field of view: all localizations, and the regions of interest as boxes.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Localizations; or a source or collection of one, whose regions are drawn by default.
-    roi : optional
-        Regions (``a.roi``, ``source.roi``), or boxes as a sequence of (lower, upper) corners, µm.
-    ax : Axes, optional
-        Default: those of a new figure.
-    labels : bool
-        Write the label of each region.
-    title : str, optional
-
-    Returns
-    -------
-    Axes
-        In µm.
-
-    Raises
-    ------
-    DataError
-        If the table is empty or columns are missing.
-    MissingDependencyError
-        If matplotlib is not installed.
-    """
-    require()
-    if roi is None:
-        roi = getattr(_single(table), "roi", None) if not isinstance(table, pd.DataFrame) else None
-    points = _table(table)
-    places = points[space_columns(points)[:2]].to_numpy(dtype=float)
-    boxes = _boxes(roi)
-    corners = [np.asarray(b)[:, :2] for _, b in boxes]
-    everything = np.concatenate([places, *corners])
-    extent = np.array([everything.min(axis=0), everything.max(axis=0)])
-    if ax is None:
-        ax = new_axes(extent, side=4.6, bar=False)
-    paint_points(ax, places, color="0.25")
-    draw_boxes(ax, boxes, labels=labels)
-    dress(ax, extent, title=title)
-    return ax
-
-
-def draw_boxes(ax: Any, boxes: list[tuple[str, Any]], *, labels: bool = True, color: str = "#D55E00") -> None:
-    """Draw labelled rectangles.
-
-    Parameters
-    ----------
-    ax : Axes
-    boxes : list of (str, array (2, d)), µm
-    """
-    from matplotlib.patches import Rectangle
-
-    size = float(np.clip(9 - len(boxes) / 12, 5, 8))
-    for label, box in boxes:
-        low, high = np.asarray(box, dtype=float)[:, :2]
-        ax.add_patch(Rectangle(low, *(high - low), fill=False, edgecolor=color, linewidth=1.0, zorder=4))
-        if labels:
-            ax.annotate(
-                short_label(label),
-                (low[0], high[1]),
-                xytext=(1.5, 1.5),
-                textcoords="offset points",
-                fontsize=size,
-                color=color,
-                zorder=5,
-                bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},
-            )
-
-
-def _single(table: Any) -> Any:
-    if isinstance(table, pd.DataFrame):
-        return table
-    if not hasattr(type(table), "__iter__"):
-        if not hasattr(type(table), "dataframe"):
-            raise SpecificationError(f"expected a table of localizations, got {type(table).__name__}")
-        return table
-    sources = list(table)
-    if len(sources) != 1:
-        raise SpecificationError(
-            f"expected one source, got {len(sources)}: draw each, as in `for f in a.spt_data`"
-        )
-    return sources[0]
-
-
-def _table(table: Any) -> pd.DataFrame:
-    found = _single(table)
-    found = found if isinstance(found, pd.DataFrame) else found.dataframe
-    missing = [c for c in ("n", "x", "y", "t") if c not in found.columns]
-    if missing:
-        raise DataError(f"table of localizations: column {missing[0]!r} is missing")
-    if not len(found):
-        raise DataError("table of localizations: it is empty")
-    return found
-
-
-def _boxes(roi: Any) -> list[tuple[str, Any]]:
-    if roi is None:
-        return []
-    if isinstance(roi, Regions):
-        # regions that several sources share are drawn once
-        boxes = [(str(r.label), r.bounding_box) for r in roi.as_individual_roi() if r.label is not None]
-        return list({(label, np.asarray(box).tobytes()): (label, box) for label, box in boxes}.values())
-    try:
-        boxes = [(f"roi{i:03d}", np.asarray(box, dtype=float)) for i, box in enumerate(roi)]
-    except (TypeError, ValueError) as error:
-        raise SpecificationError(f"roi: expected regions or boxes (lower, upper), got {roi!r}") from error
-    wrong = [b for _, b in boxes if b.ndim != 2 or b.shape[0] != 2 or b.shape[1] < 2]
-    if wrong:
-        raise SpecificationError(f"roi: expected boxes (lower, upper), got {wrong[0].tolist()}")
-    return boxes

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError
+from ..errors import DataError, UnknownAttributeError
 from ..spt_data import filters
 from ..spt_data.analyses import FULL_REGION, Analyses, Artefact, Label
 from ..spt_data.tables import translocations
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from ..spt_data.sources import Source
 
 __all__ = ["FullRegion", "IndividualRegion", "SupportRegion"]
+
+
+def plots_of(region: Any) -> Any:
+    """Return the plots of a region, which its analyzer makes."""
+    owner = region.source._owner
+    if owner is None:
+        raise UnknownAttributeError("this region belongs to no analyzer: use tramway_dask.plot")
+    return owner.plots_of(region)
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,11 @@ class IndividualRegion:
     def bounding_box(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper bounds: space, then time if the region is bounded in time."""
         return np.array(self.box.lower), np.array(self.box.upper)
+
+    @property
+    def mpl(self) -> Any:
+        """Plots of its trajectories, by TRamWAy's names."""
+        return plots_of(self)
 
     def crop(self, table: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return the translocations whose origin is in the box."""
@@ -90,6 +103,11 @@ class SupportRegion:
     def logger(self) -> Any:
         """Logger of the analyzer."""
         return self.source.logger
+
+    @property
+    def mpl(self) -> Any:
+        """Plots of its trajectories, by TRamWAy's names."""
+        return plots_of(self)
 
     @property
     def bounding_box(self) -> tuple[np.ndarray, np.ndarray] | None:

@@ -496,7 +496,9 @@ class SPTData:
 
     @property
     def mpl(self) -> Any:
-        """Plots of trajectories."""
+        """Plots of trajectories, for a single source."""
+        if self._owner is None:
+            raise UnknownAttributeError("these data belong to no analyzer: use tramway_dask.plot")
         return self._owner.plots_of(self)
 
     def _get(self, name: str) -> Any:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..cards import card, guarded, rows
 from ..component import fingerprint, non_negative, positive
-from ..errors import DataError, SpecificationError, suggest
+from ..errors import DataError, SpecificationError, UnknownAttributeError, suggest
 from . import filters
 from .analyses import Analyses, Artefact, Label
 from .blocks import block_size
@@ -156,6 +156,13 @@ class Source:
     def logger(self) -> logging.Logger:
         """Logger of the analyzer, or the package's."""
         return logging.getLogger("tramway_dask") if self._owner is None else self._owner.logger
+
+    @property
+    def mpl(self) -> Any:
+        """Plots of its trajectories, by TRamWAy's names."""
+        if self._owner is None:
+            raise UnknownAttributeError("this source belongs to no analyzer: use tramway_dask.plot")
+        return self._owner.plots_of(self)
 
     @property
     def dataframe(self) -> pd.DataFrame:
