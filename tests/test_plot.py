@@ -404,4 +404,6 @@ def test_names_of_tramway(folder):
     assert folder.spt_data.mpl.plot(f.dataframe) is not None
     movie = folder.mapper.mpl.animate(Figure(), maps, feature="diffusivity", sampling=sampling)
     assert movie.to_jshtml()
-    assert len(folder.spt_data.mpl.animate(Figure(), f.dataframe, xlim=(0, 1), ylim=(0, 1), interval=50)) == 30
+    assert (
+        len(folder.spt_data.mpl.animate(Figure(), f.dataframe, xlim=(0, 1), ylim=(0, 1), interval=50)) == 30
+    )

@@ -6,6 +6,7 @@ Imports matplotlib: to be imported when a movie is made, not before.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import subprocess
 import tempfile
@@ -142,7 +143,7 @@ class Movie(Base):
             )
         writer = writer or PICTURES.get(suffix, "ffmpeg")
         settings: Any = _ffmpeg(writer) if isinstance(writer, str) and writer.startswith("ffmpeg") else {}
-        with tempfile.TemporaryDirectory() as folder, rc_context(settings):
+        with tempfile.TemporaryDirectory() as folder, rc_context(settings), _still(self.figure):
             beside = Path(folder) / ("movie" + suffix)
             try:
                 super().save(beside, writer=writer, fps=fps, **options)
@@ -180,14 +181,22 @@ class Movie(Base):
         MissingDependencyError
             If ffmpeg is not installed.
         """
-        with rc_context(_ffmpeg("ffmpeg")):
+        with rc_context(_ffmpeg("ffmpeg")), _still(self.figure):
             return super().to_html5_video(embed_limit)
 
     def _repr_html_(self) -> str:
         return self.to_html5_video() if rcParams["animation.html"] == "html5" else self.to_jshtml()
 
     def _fragment(self, fps: float, dpi: float | None, *, repeat: bool = True) -> str:
-        pictures, told, size = [], [], 0
+        with _still(self.figure):
+            pictures, told = self._pictures(dpi)
+        return player(pictures, told, fps=fps, repeat=repeat)
+
+    def _pictures(self, dpi: float | None) -> tuple[list[str], list[str]]:
+        """Return all pictures, in base64, and what they show."""
+        pictures: list[str] = []
+        told: list[str] = []
+        size = 0
         limit = float(rcParams["animation.embed_limit"]) * 1e6
         for number in self.new_saved_frame_seq():
             self._draw_parts(number)
@@ -201,12 +210,23 @@ class Movie(Base):
                     f"a page of {len(self)} pictures would be larger than {limit / 1e6:g} MB: write an .mp4 or .gif, "
                     "show fewer time segments or a smaller dpi, or raise matplotlib's setting animation.embed_limit"
                 )
-        self._draw_was_started = True
-        return player(pictures, told, fps=fps, repeat=repeat)
+        return pictures, told
 
     def __del__(self) -> None:
         # a movie that nobody looked at is no mistake: matplotlib would warn
         pass
+
+
+@contextlib.contextmanager
+def _still(figure: Any) -> Iterator[None]:
+    """Lay a figure out once, not for every picture: that takes longer than drawing it, and axes would move."""
+    engine = figure.get_layout_engine()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
 
 
 def _ffmpeg(writer: str) -> Any:

@@ -186,8 +186,11 @@ def histogram(
         If the side is not above zero, or so small that pixels cannot be held in memory.
     """
     low, high = places.min(axis=0), places.max(axis=0)
-    width = np.maximum(high - low, 1e-12)
-    if side is None:
+    width = high - low
+    if side is None and not width.max() > 0:
+        side = 0.1
+    elif side is None:
+        width = np.maximum(width, 1e-6 * width.max())
         coarse = np.histogram2d(places[:, 0], places[:, 1], bins=64)[0]
         covered = float(np.mean(coarse > 0) * width.prod())
         side = float(np.clip(np.sqrt(10 * covered / len(places)), width.max() / 600, width.max() / 12))
