@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 from matplotlib.quiver import Quiver
@@ -9,6 +11,12 @@ from matplotlib.quiver import Quiver
 from tramway_dask.inference.maps import Maps
 from tramway_dask.segmentation import SlidingWindow, Squares, segment
 from tramway_dask.spt_data.tables import translocations
+
+
+def close_all():
+    """Close the figures that pyplot holds, if a test has imported it."""
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 def walk(count=40, steps=30, d=2, seed=0, size=1.0):

@@ -14,7 +14,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver
-from plot_cases import bar_label, colored, in_space, in_time, made_of, note, results_table, walk
+from plot_cases import bar_label, close_all, colored, in_space, in_time, made_of, note, results_table, walk
 
 from tramway_dask import RWAnalyzer, plot, stages
 from tramway_dask.errors import DataError, SpecificationError, StoreError
@@ -25,6 +25,12 @@ from tramway_dask.plot.courses import weighted_quantile
 from tramway_dask.segmentation import Squares
 
 mpl.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    close_all()
 
 
 @pytest.fixture(scope="module")

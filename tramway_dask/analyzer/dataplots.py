@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..errors import SpecificationError, suggest
 from ..spt_data.collection import SPTData
+from ..spt_data.sources import Source
 from ..spt_data.tables import is_translocations
 from ..spt_data.tables import trajectories as as_trajectories
 from .plotoptions import OF_ANIMATION
@@ -23,7 +24,20 @@ LOOKS: dict[str, dict[str, Any]] = {
     "roi": {"linestyle": "-", "marker": None, "linewidth": 1.2, "color": "#D55E00"},
 }
 # what is not drawn if one of these is None, 0 or ''
+OURS = {"ax", "color", "max_trajectories", "linewidth", "colorbar", "title"}
 NEEDED = {"loc": ("color", "marker", "markersize"), "trj": ("color", "linestyle", "linewidth")}
+
+
+def single_of(holder: Any) -> Any:
+    """Return a source, or the only one of a collection."""
+    if not isinstance(holder, SPTData):
+        return holder
+    if len(holder) != 1:
+        raise SpecificationError(
+            f"spt_data.mpl: there are {len(holder)} sources: use that of each, as in "
+            "`for f in a.spt_data: f.mpl.plot()`"
+        )
+    return holder[0]
 
 
 class SourcePlots:
@@ -34,19 +48,9 @@ class SourcePlots:
 
     @property
     def _source(self) -> Any:
-        if isinstance(self._holder, SPTData):
-            sources = list(self._holder)
-            if len(sources) != 1:
-                raise SpecificationError(
-                    f"spt_data.mpl: there are {len(sources)} sources: use that of each, as in "
-                    "`for f in a.spt_data: f.mpl.plot()`"
-                )
-            return sources[0]
-        return self._holder
+        return single_of(self._holder)
 
-    def plot(
-        self, data: Any = None, axes: Any = None, aspect: Any = "equal", **options: Any
-    ) -> dict[str, Any]:
+    def plot(self, data: Any = None, axes: Any = None, aspect: Any = "equal", **options: Any) -> Any:
         """Plot localizations, trajectories and regions.
 
         Parameters
@@ -65,22 +69,30 @@ class SourcePlots:
         Returns
         -------
         dict
-            ``loc``, ``trj``, ``roi``, ``sup``: the line that was drawn, or None.
+            ``loc``, ``trj``, ``roi``, ``sup``: the line that was drawn, or None. With arguments of
+            `tramway_dask.plot.trajectories`, the axes that this function returns.
 
         Raises
         ------
         SpecificationError
             If an argument has none of these prefixes.
         """
+        from .. import plot
         from ..plot.figures import dress, require
 
         require()
+        if isinstance(data, SPTData | Source):
+            data = single_of(data).dataframe
+        if options and options.keys() <= OURS:
+            table = self._source.dataframe if data is None else data
+            return plot.trajectories(table, **{"ax": axes, **options})
         styles: dict[str, dict[str, Any]] = {kind: {} for kind in LOOKS}
         for name, value in options.items():
             kind, _, word = name.partition("_")
             if kind not in LOOKS or not word:
                 raise SpecificationError(
-                    f"spt_data.mpl.plot takes no argument {name!r}: expected a prefix; {suggest(kind, LOOKS)}"
+                    f"spt_data.mpl.plot takes no argument {name!r}: expected a prefix, as in loc_color; "
+                    f"{suggest(kind, LOOKS)}"
                 )
             if kind == "loc" and word.startswith("line"):
                 raise SpecificationError(f"{name}: localizations have no lines; set trj_{word}")
@@ -192,9 +204,7 @@ class RegionPlots(SourcePlots):
         table = self._region.crop()
         return as_trajectories(table) if is_translocations(table) else table
 
-    def plot(
-        self, data: Any = None, axes: Any = None, aspect: Any = "equal", **options: Any
-    ) -> dict[str, Any]:
+    def plot(self, data: Any = None, axes: Any = None, aspect: Any = "equal", **options: Any) -> Any:
         """Plot the localizations and trajectories of the region; arguments as those of a source."""
         return super().plot(self._rows() if data is None else data, axes, aspect, **options)
 

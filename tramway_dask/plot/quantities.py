@@ -249,7 +249,7 @@ def color_scale(
     if clip is not None and not clip > 0:
         raise SpecificationError(f"clip: expected a number above 0, got {clip!r}")
     if shown.decided:
-        norm = colors.BoundaryNorm([-1.5, -0.5, 0.5, 1.5], 3)
+        norm = colors.Normalize(-1.5, 1.5)  # three colours, a third of it each
         note = "" if np.isfinite(shown.values).any() else "no cell has a value"
         return Colors(norm, cmap or colors.ListedColormap(DECISION_COLORS), note=note, ticks=DECISIONS)
     finite = shown.values[np.isfinite(shown.values)]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..plot.fields import draw_boxes
 from ..plot.figures import LABEL, TICK, new_figure
 from ..plot.mosaic import Mosaic
 from ..plot.painting import paint, paint_arrows
 from ..plot.quantities import Colors, Quantity
-from ..plot.tracks import draw_boxes
 from ..results.units import unit_of
 
 __all__ = ["Thumbnails", "data_uri", "distribution", "figure_png", "gradient", "limits_of", "named"]
