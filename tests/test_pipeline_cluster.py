@@ -193,7 +193,7 @@ def test_submitted_and_delayed_units(tmp_path: Path, fields: list[str], expected
     assert len(futures) == 6
     assert ("cell0", "roi001") in futures
     for future in futures.values():
-        assert future.result(timeout=60).ok
+        assert future.result(timeout=200).ok
     deadline = time.monotonic() + 60
     while (a.results.folder / ".lock").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
