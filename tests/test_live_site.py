@@ -12,7 +12,18 @@ from typing import Any
 
 import pytest
 from site_fixtures import Site
-from site_sessions import RUNS, Session, executions, jobs, nothing_left, on_login, processes, some_done, until
+from site_sessions import (
+    ROOT,
+    RUNS,
+    Session,
+    executions,
+    jobs,
+    nothing_left,
+    on_login,
+    processes,
+    some_done,
+    until,
+)  # fmt: skip
 
 pytestmark = pytest.mark.site
 
@@ -23,7 +34,15 @@ PROFILE = "export SLURM_TIME_FORMAT=relative SQUEUE_FORMAT=%j SQUEUE_STATES=PEND
 def command(site: Site, *words: str, check: bool = True) -> Any:
     """Run the command of the package on the laptop."""
     settings = [f"{k}={v}" for k, v in os.environ.items() if k.startswith("DASK_TRAMWAY__")]
-    argv = ["env", *settings, sys.executable, "-c", "from tramway_dask.cli import main; main()", *words]
+    argv = [
+        "env",
+        f"PYTHONPATH={ROOT}",
+        *settings,
+        sys.executable,
+        "-c",
+        "from tramway_dask.cli import main; main()",
+        *words,
+    ]
     return site.run("laptop", "tester", argv, check=check)
 
 

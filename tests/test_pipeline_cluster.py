@@ -454,9 +454,14 @@ def test_run_without_workers_ends(
         told = [r.message for r in caplog.records if "no worker has been there" in r.message]
         assert "a.env.scale(n)" in told[0]
         assert len(told) < 4, "each time later"
+        submitted = a.submit()
+        with pytest.raises(td.errors.ClusterError, match=r"no worker has been there.*a\.env\.scale\(n\)"):
+            submitted.run.wait(progress=False)
+        with pytest.raises(td.errors.ClusterError, match="no worker has been there"):
+            list(submitted.as_completed())
         env.worker_timeout = 300.0
         env.scale(1)
-        assert run(a).ok
+        assert len(list(submitted.as_completed())) == 6
 
 
 def test_cluster_lost_while_a_unit_runs_alone(tmp_path: Path, fields: list[str], one: Any) -> None:

@@ -17,7 +17,7 @@ from .execute import Recorder
 from .plan import PlannedUnit
 from .progress import Progress
 from .report import RunReport
-from .waiting import Watch
+from .waiting import CHECK_EVERY, Watch
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -66,6 +66,7 @@ class BackgroundRun:
         self._stopped = False
         self._began = time.monotonic()
         self._missed = 0
+        self._looked = self._began
         hopes = {} if env is None else {"check": env.check, "absent": env.absent}
         self.outcomes = Watch(client, **hopes)
         self._outcomes = Watch(client, **{**hopes, "check": self._check})
@@ -204,7 +205,7 @@ class BackgroundRun:
         Raises
         ------
         ClusterError
-            If it is not over after `timeout`.
+            If it is not over after `timeout`, or no more results come.
         """
         ends = None if timeout is None else time.monotonic() + timeout
         with self._changed:
@@ -216,6 +217,7 @@ class BackgroundRun:
                     raise ClusterError(f"not over after {timeout:g} s: {self.status()}")
                 with self._changed:
                     self._changed.wait(INTERVAL)
+                self._look()
                 bar.show(self.report.done, self.report.failed)
         finally:
             bar.close()
@@ -226,13 +228,20 @@ class BackgroundRun:
         seen = 0
         while True:
             with self._changed:
-                while seen == len(self._arrived) and not self._over:
+                if seen == len(self._arrived) and not self._over:
                     self._changed.wait(INTERVAL)
-                if seen == len(self._arrived):
-                    return
-                unit = self._arrived[seen]
-            seen += 1
-            yield unit
+                over, new = self._over, self._arrived[seen:]
+            yield from new
+            seen += len(new)
+            if over and not new:
+                return
+            self._look()
+
+    def _look(self) -> None:
+        """Look now and then whether results can still come; raise if not."""
+        if not self._over and time.monotonic() - self._looked > CHECK_EVERY:
+            self._looked = time.monotonic()
+            self.outcomes.look()
 
     def __repr__(self) -> str:
         return f"run {self.status()}; results in {self.folder}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .plan import PlannedUnit
 
-__all__ = ["Watch"]
+__all__ = ["CHECK_EVERY", "Watch"]
 
 logger = logging.getLogger("tramway_dask")
 
