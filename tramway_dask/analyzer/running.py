@@ -18,6 +18,7 @@ from ..interactive import is_interactive
 from ..pipeline.background import BackgroundRun, Submitted, going_on
 from ..pipeline.execute import Recorder, closing, run_in_process, run_on_cluster
 from ..pipeline.graph import Batch, Reach
+from ..pipeline.live import LiveRun
 from ..pipeline.plan import Plan, make_plan
 from ..pipeline.progress import Progress
 from ..pipeline.report import RunReport
@@ -215,7 +216,7 @@ def _run_there(
             check=env.check,
             absent=env.absent,
             earlier=[*env.earlier_batches, *(former.groups if former is not None else ())],
-            announce=functools.partial(_announce, env, plan, analyzer.results),
+            announce=functools.partial(_announce, env, plan, recorder),
             outlives=env.outlives,
             keep=functools.partial(_keep, analyzer, recorder)
             if is_interactive() and not env.outlives
@@ -252,8 +253,10 @@ def _shipping(env: Environment, *travelling: Any) -> Iterator[None]:
         yield
 
 
-def _announce(env: Environment, plan: Plan, store: Store, batches: Sequence[Batch]) -> None:
-    """Tell the environment what is to be done."""
+def _announce(env: Environment, plan: Plan, recorder: Recorder, batches: Sequence[Batch]) -> None:
+    """Tell the environment, and the live page, what is to be done."""
+    recorder.live = LiveRun(plan, recorder.store, batches, over=env.show_end)
+    env.show(recorder.live)
     if not env.outlives:
         return
     tasks = [
@@ -261,7 +264,9 @@ def _announce(env: Environment, plan: Plan, store: Store, batches: Sequence[Batc
         for batch in batches
     ]
     done = Counter((u.task.name, u.task.source) for u in plan.units if u.status == "done")
-    env.announce(str(store.folder.absolute()), tasks, skipped=[[*place, n] for place, n in done.items()])
+    env.announce(
+        str(recorder.store.folder.absolute()), tasks, skipped=[[*place, n] for place, n in done.items()]
+    )
 
 
 def _reach(plan: Plan, analyzer: RWAnalyzer) -> Reach:
@@ -314,7 +319,7 @@ def submit(analyzer: RWAnalyzer, *, overwrite: bool) -> Submitted:
                 recorder,
                 client,
                 reach=reach,
-                announce=functools.partial(_announce, analyzer.env, plan, store),
+                announce=functools.partial(_announce, analyzer.env, plan, recorder),
                 env=analyzer.env,
             )
             # results arrive when this function has returned: the folder is held until the last one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["Environment", "GivenClient"]
+
+logger = logging.getLogger("tramway_dask")
 
 
 @dataclass(eq=False, repr=False)
@@ -68,6 +71,36 @@ class Environment(Component):
     def dashboard_link(self) -> str:
         """Address of the Dask dashboard."""
         return self.cluster.dashboard_link
+
+    @property
+    def live_page(self) -> str:
+        """Address of the live page: units and their states, maps as they come; empty without dashboard."""
+        from .live import page_address
+
+        return page_address(self.dashboard_link) if self._watching().shown else ""
+
+    def show(self, run: Any) -> None:
+        """Show a run (`live.Shown`) on the live page; that this cannot be done is no reason to stop it."""
+        try:
+            watch = self._watching()
+            if watch.shown:
+                watch.begin(run)
+        except Exception as error:
+            logger.debug("there is no live page: %s: %s", type(error).__name__, error)
+
+    def show_end(self, run: Any) -> None:
+        """Tell the live page that a run has ended."""
+        watch = self.__dict__.get("_watch")
+        if watch is not None:
+            watch.end(run)
+
+    def _watching(self) -> Any:
+        from .live import Watch
+
+        watch = self.__dict__.get("_watch")
+        if watch is None or watch.client is not self.client:
+            watch = self._watch = Watch(self.client)
+        return watch
 
     @property
     def files(self) -> Any:
@@ -182,7 +215,7 @@ class Environment(Component):
         if self._is_needed:
             self.background.stop()
         self.__dict__.pop("_for_a_run", None)
-        self.__dict__.update(_client=None, _cluster=None)
+        self.__dict__.update(_client=None, _cluster=None, _watch=None)
         if client is not None:
             client.close()
         if cluster is not None:
@@ -241,9 +274,8 @@ class Environment(Component):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        return {
-            k: v for k, v in state.items() if k not in ("_cluster", "_client", "_background", "_for_a_run")
-        }
+        here = ("_cluster", "_client", "_background", "_for_a_run", "_watch")
+        return {k: v for k, v in state.items() if k not in here}
 
 
 class GivenClient(Environment):

@@ -16,6 +16,7 @@ from ..errors import LostClusterError, StoreError, UnitFailedError
 from ..results.store import MERGE_AT, Store
 from .blockwise import is_blockwise, kind_of_rows, pick, rows_in_blocks
 from .graph import Batch, Reach, build_graph, make_batches
+from .live import LiveRun
 from .plan import Plan, PlannedUnit
 from .progress import Progress
 from .report import RunReport
@@ -55,6 +56,8 @@ class Recorder:
         self.store = store
         self.report = report
         self.progress = progress
+        # told of results as well, once they are stored
+        self.live: LiveRun | None = None
         self.on_error = on_error
         self._guard = threading.RLock()
         self._left = Counter(u.task.source for u in plan.todo)
@@ -107,6 +110,8 @@ class Recorder:
                 self._merge(result.task.source)
             if self.progress is not None:
                 self.progress.advance(result)
+            if self.live is not None:
+                self.live.advance(result)
         if result.failure is not None and self.on_error == "raise":
             task = result.task
             raise UnitFailedError(
@@ -158,6 +163,8 @@ class Recorder:
             self.write_failures()
         if self.progress is not None:
             self.progress.close()
+        if self.live is not None:
+            self.live.close()
 
 
 def _read_failures(store: Store) -> dict[tuple[str, str], dict[str, Any]]:

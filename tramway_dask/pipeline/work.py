@@ -13,7 +13,7 @@ import socket
 import time
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -111,6 +111,8 @@ class UnitResult:
         What the stage's function returned.
     discarded : int
         Translocations that the static filter dropped.
+    remarks : tuple of str
+        What to look at in maps: no convergence, a prior at its limit.
     """
 
     task: UnitTask
@@ -121,6 +123,7 @@ class UnitResult:
     host: str = ""
     warnings: tuple[str, ...] = ()
     discarded: int = 0
+    remarks: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -356,6 +359,7 @@ def _outcome(restricted: Any, task: UnitTask, returned: Any, seconds: float) -> 
     ended = datetime.now(UTC).isoformat(timespec="seconds")
     known = {tuple(o[:3]): o[3] for o in task.outputs}
     payloads, committed, discarded = {}, set(), 0
+    remarks: list[str] = []
     for source in restricted.spt_data:
         if not source.has_analyses:
             continue
@@ -379,7 +383,22 @@ def _outcome(restricted: Any, task: UnitTask, returned: Any, seconds: float) -> 
         payloads[source.name] = Payload(unit, records).to_bytes()
         committed |= {r.output for r in records}
         discarded += sum(int(r.attrs.get("param", {}).get("discarded") or 0) for r in records)
+        remarks += [remark for r in records if r.map_label is not None for remark in _remarks(r)]
     missing = [o for o in known if o not in committed]
     if missing:
         raise PipelineError(f"stage {task.name!r} ended without the results {missing}")
-    return {"payloads": payloads, "returned": returned, "discarded": discarded}
+    return {
+        "payloads": payloads,
+        "returned": returned,
+        "discarded": discarded,
+        "remarks": tuple(dict.fromkeys(remarks)),
+    }
+
+
+def _remarks(record: Record) -> Iterator[str]:
+    """Say what should be looked at in maps."""
+    about = record.attrs.get("attrs", {})
+    if about.get("converged") is False:
+        yield f"maps {record.map_label!r} have not converged: {about.get('message', '')}"
+    flags = (about.get("prior_selection") or {}).get("flags") or {}
+    yield from (f"{name}: {reason}" for name, reason in flags.items())

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,14 @@ class Store:
                 yield path, Payload.from_bytes(path.read_bytes(), str(path))
             except StoreError:
                 path.unlink(missing_ok=True)
+
+    def part(self, source: str, key: str) -> Payload | None:
+        """Return a finished unit that is not merged yet; None if it is, or is damaged."""
+        path = self._part_folder(source) / f"{key}.zip"
+        try:
+            return Payload.from_bytes(path.read_bytes(), str(path))
+        except (FileNotFoundError, StoreError):
+            return None
 
     def pending(self) -> list[str]:
         """Return the sources that have parts."""
@@ -239,6 +247,18 @@ class Store:
             attrs = self.regions(label, name, source).get(roi) or {}
             tables[name if map_label is None else "maps"] = table
         return Record(label, map_label, roi, tables, attrs)
+
+    def rows(
+        self, label: str, name: str, source: str, regions: Collection[str] | None = None
+    ) -> pa.Table | None:
+        """Read the rows of some regions of a source, or of all; None if there is no table."""
+        path = self._target(label, name, source)
+        if not path.exists():
+            return None
+        table = self._read(path)
+        if regions is None:
+            return table
+        return table.filter(pc.is_in(table["roi"], pa.array(sorted(regions), pa.string())))
 
     def labels(self) -> dict[str, list[str]]:
         """Return the map labels under each sampling label."""
