@@ -25,7 +25,8 @@ from tramway_dask.environments.live import Watch, page_address
 from tramway_dask.environments.live.state import Maps, Run
 from tramway_dask.pipeline.live import LiveRun
 from tramway_dask.pipeline.livemaps import MOST_CELLS, maps_of_units
-from tramway_dask.pipeline.work import UnitResult, _remarks
+from tramway_dask.pipeline.work import UnitResult
+from tramway_dask.results.artefacts import remarks
 from tramway_dask.results.payload import Record
 
 pytestmark = pytest.mark.xdist_group("cluster")
@@ -597,11 +598,11 @@ def test_changes_since(tmp_path: Path) -> None:
 def test_what_has_not_converged_is_flagged() -> None:
     selected = {"flags": {"diffusivity_prior": "upper limit"}}
     attrs = {"attrs": {"converged": False, "message": "no step", "prior_selection": selected}}
-    assert list(_remarks(Record("s", "m", "r", {}, attrs))) == [
+    assert list(remarks(Record("s", "m", "r", {}, attrs))) == [
         "maps 'm' have not converged: no step",
         "diffusivity_prior: upper limit",
     ]
     assert (
-        list(_remarks(Record("s", "m", "r", {}, {"attrs": {"converged": True, "prior_selection": None}})))
+        list(remarks(Record("s", "m", "r", {}, {"attrs": {"converged": True, "prior_selection": None}})))
         == []
     )

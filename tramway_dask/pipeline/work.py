@@ -13,7 +13,7 @@ import socket
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -383,7 +383,7 @@ def _outcome(restricted: Any, task: UnitTask, returned: Any, seconds: float) -> 
         payloads[source.name] = Payload(unit, records).to_bytes()
         committed |= {r.output for r in records}
         discarded += sum(int(r.attrs.get("param", {}).get("discarded") or 0) for r in records)
-        remarks += [remark for r in records if r.map_label is not None for remark in _remarks(r)]
+        remarks += [remark for r in records if r.map_label is not None for remark in artefacts.remarks(r)]
     missing = [o for o in known if o not in committed]
     if missing:
         raise PipelineError(f"stage {task.name!r} ended without the results {missing}")
@@ -393,12 +393,3 @@ def _outcome(restricted: Any, task: UnitTask, returned: Any, seconds: float) -> 
         "discarded": discarded,
         "remarks": tuple(dict.fromkeys(remarks)),
     }
-
-
-def _remarks(record: Record) -> Iterator[str]:
-    """Say what should be looked at in maps."""
-    about = record.attrs.get("attrs", {})
-    if about.get("converged") is False:
-        yield f"maps {record.map_label!r} have not converged: {about.get('message', '')}"
-    flags = (about.get("prior_selection") or {}).get("flags") or {}
-    yield from (f"{name}: {reason}" for name, reason in flags.items())

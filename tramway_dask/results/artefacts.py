@@ -31,6 +31,7 @@ __all__ = [
     "label_of",
     "maps_record",
     "partition_record",
+    "remarks",
     "removed",
     "to_maps",
     "to_partition",
@@ -249,6 +250,16 @@ def to_maps(record: Record) -> Maps:
         runtime=record.attrs["runtime"],
         attrs=dict(record.attrs["attrs"]),
     )
+
+
+def remarks(record: Record) -> list[str]:
+    """Say what should be looked at in maps: no convergence, a prior at its limit."""
+    about = record.attrs.get("attrs", {})
+    found = []
+    if about.get("converged") is False:
+        found.append(f"maps {record.map_label!r} have not converged: {about.get('message', '')}")
+    flags = (about.get("prior_selection") or {}).get("flags") or {}
+    return found + [f"{name}: {reason}" for name, reason in flags.items()]
 
 
 def plain(value: Any) -> Any:
