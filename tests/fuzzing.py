@@ -14,6 +14,7 @@ import json
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ from tramway_dask.spt_data import read
 
 OURS = (DataError, MissingDependencyError, SpecificationError)
 UNITS = {"pixel_size": 0.1, "dt": 0.02}
+ENDLESS = 300  # s, after which an input counts as a crash
 SLOW = 10.0  # s, on a machine with other work to do
 MEMORY = 2 << 30  # bytes above what the modules take
 
@@ -325,7 +327,7 @@ def made(name, seed, number):
 SEEDS = seeds()
 
 
-def run(name, first, count, seed, folder):
+def run(name, first, count, seed, folder, limited=False):
     """Read `count` broken files of a format; return how they ended."""
     _, suffix, options = SEEDS[name]
     path = Path(folder) / f"input{suffix}"
@@ -333,6 +335,8 @@ def run(name, first, count, seed, folder):
     slowest = 0.0
     for number in range(first, first + count):
         path.write_bytes(made(name, seed, number))
+        if limited:
+            signal.alarm(ENDLESS)  # ends the process
         began = time.perf_counter()
         try:
             ended[outcome(path, options)] += 1
@@ -341,6 +345,8 @@ def run(name, first, count, seed, folder):
             if ended["WRONG"] < 6:
                 print(f"{name} {seed} {number}\n{traceback.format_exc(limit=-4)}", file=sys.stderr)
         slowest = max(slowest, time.perf_counter() - began)
+    if limited:
+        signal.alarm(0)
     return {"ended": dict(ended), "slowest": round(slowest, 3)}
 
 
@@ -368,7 +374,7 @@ def main():
             outcome_of_seed = outcome_once(given.format, given.folder)
         assert outcome_of_seed == "read", (given.format, outcome_of_seed)
         _limit()
-        print(json.dumps(run(given.format, given.first, given.count, given.seed, given.folder)))
+        print(json.dumps(run(given.format, given.first, given.count, given.seed, given.folder, limited=True)))
         return
     names = [given.format] if given.format else list(SEEDS)
     share = -(-given.count // len(names))

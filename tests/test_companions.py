@@ -350,6 +350,29 @@ def test_lists_without_end_in_hdf5(tmp_path: Path) -> None:
         td.read(path, dt=0.02)
 
 
+def test_objects_without_size_in_hdf5(tmp_path: Path) -> None:
+    """libhdf5 would go through such a collection of texts for ever."""
+    import h5py
+
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["data/xyz"] = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+        file["data/frame_ix"] = [1, 2, 3]
+        file.create_group("meta").attrs["xy_unit"] = "nm"
+    linker = linkers.NonTrackingTracker(search_range=1)
+    assert len(td.read(path, linker=linker, dt=0.02)) == 3
+    data = bytearray(path.read_bytes())
+    at = data.index(b"GCOL") + 16 + 16 + 8  # header, and the first object
+    left = int.from_bytes(data[at + 8 : at + 16], "little")
+    assert not any(data[at : at + 8])
+    assert left > 100
+    for wrong in (0, left - 48, 1 << 63):
+        data[at + 8 : at + 16] = wrong.to_bytes(8, "little")
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=r"a\.h5: not a complete HDF5 file"):
+            td.read(path, linker=linker, dt=0.02)
+
+
 def test_exponents_that_stop_pandas(tmp_path: Path) -> None:
     """Before version 3, its parsers of text read out of their memory at some exponents."""
     for digits in ("1e9991588203", "-1e-9991588203", "9e99999999999999999999"):

@@ -36,7 +36,7 @@ __all__ = [
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 # what describes a file is read in parts of up to this size
-_METADATA = 1 << 20
+_METADATA = 1 << 16
 # DEFLATE shrinks data 1032 times at most
 _LARGEST_RATIO = 1100
 
@@ -59,10 +59,10 @@ def is_hdf5(data: bytes) -> bool:
 
 
 class _Bounded(io.RawIOBase):
-    """A binary file that refuses to be read beyond its end, and heaps whose list of free room has none.
+    """A binary file that refuses to be read beyond its end, and lists of it that have none.
 
-    HDF5 would fill with zeros what is missing, of whatever size a corrupt file says; and it would follow
-    a list that leads back to itself until no memory is left.
+    HDF5 would fill with zeros what is missing, of whatever size a corrupt file says; it would follow a list
+    of free room that leads back to itself until no memory is left, and for ever one of objects without size.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -101,14 +101,30 @@ class _Bounded(io.RawIOBase):
         first = max(begin - 3, 0)
         self.file.seek(first)
         part = self.file.read(begin - first + size + 3)
-        at = part.find(b"HEAP\0")
-        while at >= 0:
-            self._check_heap(first + at)
-            at = part.find(b"HEAP\0", at + 1)
-
-    def _check_heap(self, at: int) -> None:
         if len(self.widths) < 2 or not all(0 < width <= 8 for width in self.widths):
             return
+        for signature, check in ((b"HEAP\0", self._check_heap), (b"GCOL\1", self._check_collection)):
+            at = part.find(signature)
+            while at >= 0:
+                check(first + at)
+                at = part.find(signature, at + 1)
+
+    def _check_collection(self, at: int) -> None:
+        """Go through the objects of a global heap, of which number 0 is the room that is left."""
+        length = self.widths[1]
+        self.file.seek(at + 8)
+        size, head = *self._integers(length), 8 + length
+        done = 8 + length
+        while done + head <= size and at + done + head <= self.size:
+            self.file.seek(at + done)
+            number, _, room = self._integers(2, 6, length)
+            taken = room if number == 0 else head + -(-room // 8) * 8
+            if not head <= taken <= size:
+                raise OSError("a list in the file has objects without size")
+            done += taken
+
+    def _check_heap(self, at: int) -> None:
+        """Follow the list of free room of a local heap."""
         offset, length = self.widths
         self.file.seek(at + 8)
         room, free, address = self._integers(length, length, offset)
