@@ -86,6 +86,7 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
     import reading
     import runs
     import tessellations
+    import trackmate
 
     count, cells, repeats = (8_000, 100, 5) if quick else (40_000, 500, 11)
 
@@ -97,6 +98,7 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
     def read() -> Iterable[Any]:
         yield from reading.text(100_000 if quick else 1_000_000, repeats=repeats)
         yield reading.folder(100 if quick else 1_000, 10_000)
+        yield from trackmate.rows(10_000_000 if quick else 100_000_000)
 
     return {
         "import": lambda: runs.imports(3 if quick else 7),

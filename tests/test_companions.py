@@ -122,6 +122,14 @@ def test_named_files_are_read_whatever_their_names(tmp_path: Path) -> None:
     assert companion_of("a.xml", ["a.dax", "a.xml"]) == "belongs to a.dax"
 
 
+def test_folders(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"it is a folder; for the files in it, say '.*\*'"):
+        from_files(tmp_path)
+    (tmp_path / "zarr.json").write_text("{}")
+    with pytest.raises(DataError, match=r"a zarr folder, as of geff.*from_dataframe"):
+        from_files(tmp_path)
+
+
 def test_precision_of_text(tmp_path: Path) -> None:
     table = walks()
     nm = pd.DataFrame(

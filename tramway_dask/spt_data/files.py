@@ -147,10 +147,22 @@ def match(
             continue
         if elsewhere is False or (elsewhere is None and os.path.isdir(_folder(expanded))):
             hint = "" if elsewhere is False else "; if it is on a cluster, set a.env first"
+            if os.path.isdir(expanded):
+                hint = _of_folder(expanded)
             raise DataError(f"{what} {name!r}{_note(name)}{hint}")
         # the current folder may be another one when it is looked for
         absent[name if expanded.startswith("$") else os.path.abspath(expanded)] = name
     return sorted(found, key=by_name), absent
+
+
+def _of_folder(path: str) -> str:
+    """Return what to do with a folder that was given in the place of a file."""
+    if any(os.path.isfile(os.path.join(path, name)) for name in ("zarr.json", ".zgroup")):
+        return (
+            ": a zarr folder, as of geff; such graphs are not read here: make a table with the columns n, x, y, t of "
+            "it (by the package geff) and use from_dataframe"
+        )
+    return f": it is a folder; for the files in it, say {os.path.join(path, '*')!r}"
 
 
 def _folder(pattern: str) -> str:
