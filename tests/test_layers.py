@@ -24,6 +24,7 @@ FLOORS = {
     "environments": 5, "pipeline": 5,
     "analyzer": 6,
     "cli": 7, "cli_sites": 7, "cli_runs": 7, "cli_data": 7, "cli_experiment": 7, "cli_report": 7,
+    "cli_base": 7, "cli_completion": 7,
     "dashboard": 7, "demo": 7, "configuration": 7,
     "__init__": 7, "__main__": 7,
 }  # fmt: skip

@@ -1,64 +1,57 @@
-"""The ``tramway-dask`` command.
-
-Exit codes: 0 all done, 1 some units failed (or the disk, or the workers), 2 wrong usage.
-"""
+"""The ``tramway-dask`` command; its exit codes are told in `cli_base`."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import __version__
+from .cli_base import FAILED, JSON, Sections, existing, plainly, print_table, say_files, say_json
+from .cli_completion import completion, site_names
 from .cli_data import info
 from .cli_experiment import COMMANDS as OF_EXPERIMENTS
 from .cli_report import report
 from .cli_runs import COMMANDS
 from .cli_sites import sites
-from .errors import ClusterError, StoreError, TramwayDaskError
+
+if TYPE_CHECKING:
+    from .pipeline.report import RunReport
 
 __all__ = ["main"]
 
-FAILED = 1
-WRONG_USAGE = 2
 ABOVE_0 = click.FloatRange(min=0, min_open=True)
 FROM_0 = click.FloatRange(min=0)
 
 
-def _plainly(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Say our errors without a traceback and turn them into exit codes."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **options: Any) -> None:
-        try:
-            code = command(*args, **options)
-        except (StoreError, ClusterError) as error:
-            click.echo(f"Error: {error}", err=True)
-            code = FAILED
-        except TramwayDaskError as error:
-            # the API's way to say it is no help here
-            told = str(error).replace("pass overwrite=True", "add --overwrite")
-            click.echo(f"Error: {told}", err=True)
-            code = WRONG_USAGE
-        sys.exit(code or 0)
-
-    return wrapped
+class _Main(Sections):
+    sections = {
+        "Begin": ("demo", "simulate", "info", "manifest"),
+        "Analyse": ("plan", "run"),
+        "Look at results": ("maps", "plot", "report", "compare", "export"),
+        "Runs on clusters": ("runs", "status", "logs", "fetch", "cancel", "resume", "clean"),
+        "Set up": ("sites", "completion"),
+    }
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Main,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 all done; 1 something failed (units, the disk, workers, a cluster); 2 wrong usage, or input "
+    "that cannot be used. With --json, a command prints one JSON document on standard output, and errors as JSON "
+    "on standard error.",
+)
 @click.version_option(__version__, prog_name="tramway-dask")
 def main() -> None:
     """Map diffusivity, drift, force and potential from molecule trajectories, on Dask."""
 
 
-main.add_command(sites)
-main.add_command(info)
-main.add_command(report)
+for _command in (sites, info, report, completion):
+    main.add_command(_command)
 
 
 @main.command()
@@ -73,8 +66,9 @@ main.add_command(report)
     help="Where data, results and pictures go.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the simulation.")
-@_plainly
-def demo(workers: int | None, folder: Path, seed: int) -> int:
+@JSON
+@plainly
+def demo(workers: int | None, folder: Path, seed: int, as_json: bool) -> int:
     """Simulate a small experiment and map it.
 
     The maps are compared with the truth. Takes well under a minute; what it leaves in the folder,
@@ -82,7 +76,12 @@ def demo(workers: int | None, folder: Path, seed: int) -> int:
     """
     from .demo import run_demo
 
-    return 0 if run_demo(folder, workers=workers, seed=seed) else FAILED
+    said = functools.partial(click.echo, err=True) if as_json else click.echo
+    ok = run_demo(folder, workers=workers, seed=seed, say=said)
+    if as_json:
+        parts = {name: folder / name for name in ("data", "results", "pictures")}
+        say_json({"ok": ok, "folder": folder, **parts, "config": folder / "config.toml"})
+    return 0 if ok else FAILED
 
 
 @main.command()
@@ -93,11 +92,17 @@ def demo(workers: int | None, folder: Path, seed: int) -> int:
 )
 @click.option("--overwrite", is_flag=True, help="Replace results made with other parameters.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-@click.option("--site", default=None, help="Cluster to run on; see `tramway-dask sites list`.")
+@click.option(
+    "--site",
+    default=None,
+    shell_complete=site_names,
+    help="Cluster to run on; see `tramway-dask sites list`.",
+)
 @click.option(
     "--detach", is_flag=True, help="Submit jobs to the cluster and return; see `tramway-dask status`."
 )
-@_plainly
+@JSON
+@plainly
 def run(
     config: Path,
     workers: int | None,
@@ -106,6 +111,7 @@ def run(
     quiet: bool,
     site: str | None,
     detach: bool,
+    as_json: bool,
 ) -> int:
     """Run the analysis that CONFIG (TOML or YAML) describes.
 
@@ -114,11 +120,29 @@ def run(
     """
     analyzer = _configured(config, workers, results, site)
     if detach:
-        click.echo(repr(analyzer.run(overwrite=overwrite, detach=True)))
+        handle = analyzer.run(overwrite=overwrite, detach=True)
+        if as_json:
+            say_json({"run": handle.run_id, "results": handle.results.folder})
+        else:
+            click.echo(repr(handle))
         return 0
     report = analyzer.run(overwrite=overwrite, progress=not quiet)
-    click.echo(report.summary())
+    if as_json:
+        say_json(_told(report))
+    else:
+        click.echo(report.summary())
     return 0 if report.ok else FAILED
+
+
+def _told(report: RunReport) -> dict[str, Any]:
+    names = ("done", "skipped", "failed", "retried", "discarded", "seconds", "warnings")
+    failures = report.failures[["stage", "source", "roi", "message", "host"]]
+    return {
+        "ok": report.ok,
+        "results": report.folder,
+        **{name: getattr(report, name) for name in names},
+        "failures": failures,
+    }
 
 
 @main.command()
@@ -128,15 +152,24 @@ def run(
 )
 @click.option("--overwrite", is_flag=True, help="As if run was told to replace results.")
 @click.option("--all", "everything", is_flag=True, help="List every unit.")
-@click.option("--site", default=None, help="Cluster that would run it, where files may be.")
-@_plainly
-def plan(config: Path, results: Path | None, overwrite: bool, everything: bool, site: str | None) -> None:
+@click.option(
+    "--site", default=None, shell_complete=site_names, help="Cluster that would run it, where files may be."
+)
+@JSON
+@plainly
+def plan(
+    config: Path, results: Path | None, overwrite: bool, everything: bool, site: str | None, as_json: bool
+) -> None:
     """Show what `run CONFIG` would do, without doing it."""
     analyzer = _configured(config, None, results, site)
     with contextlib.nullcontext() if analyzer.env is None else analyzer.env.ending():
         planned = analyzer.plan(overwrite=overwrite)
         table = planned.to_frame()
-    _print_table(table, None if everything else 20)
+    if as_json:
+        counts = table["status"].value_counts().to_dict()
+        say_json({"results": analyzer.results.folder, "counts": counts, "units": table})
+        return
+    print_table(table, None if everything else 20)
     click.echo(planned.summary())
 
 
@@ -150,25 +183,32 @@ def plan(config: Path, results: Path | None, overwrite: bool, everything: bool, 
     type=click.Path(path_type=Path, dir_okay=False),
     help="CSV file; default: standard output.",
 )
-@_plainly
-def maps(results: Path, label: str | None, csv: bool, output: Path | None) -> None:
+@JSON
+@plainly
+def maps(results: Path, label: str | None, csv: bool, output: Path | None, as_json: bool) -> None:
     """Show or export the maps in a RESULTS folder.
 
     All sources and regions are in one table: one row per cell, lengths in µm, diffusivity in µm²/s,
     standard errors in the columns that end with "se".
     """
-    from .analyzer.tables import maps_table
-    from .results import Store
+    from .analyzer.tables import maps_table, only_label
     from .results.files import write_atomically
+    from .results.units import units_of
 
-    table = maps_table(_existing(Store(results)), label)
+    store = existing(results)
+    label = only_label(store) if label is None else label
+    table = maps_table(store, label)
     if output is not None:
         write_atomically(output, table.to_csv(index=False).encode())
+    if as_json:
+        about = {"label": label, "rows": len(table), "units": units_of(table.columns)}
+        say_json({**about, "file": output} if output is not None else {**about, "maps": table})
+    elif output is not None:
         click.echo(f"{len(table)} rows written to {output}")
     elif csv:
         table.to_csv(sys.stdout, index=False)
     else:
-        _print_table(table, 20)
+        print_table(table, 20)
         click.echo(f"{len(table)} rows; add --csv for all of them")
 
 
@@ -187,7 +227,8 @@ def maps(results: Path, label: str | None, csv: bool, output: Path | None) -> No
     default=None,
     help="Folder [default: RESULTS/pictures].",
 )
-@_plainly
+@JSON
+@plainly
 def plot(
     results: Path,
     label: str | None,
@@ -195,13 +236,13 @@ def plot(
     sources: tuple[str, ...],
     log: bool,
     output: Path | None,
+    as_json: bool,
 ) -> None:
     """Draw the maps in a RESULTS folder, one picture per source."""
     from . import plot as plots
     from .analyzer.tables import only_label
-    from .results import Store
 
-    store = _existing(Store(results))
+    store = existing(results)
     written = plots.results(
         store,
         label or only_label(store),
@@ -210,8 +251,7 @@ def plot(
         out_dir=output or results / "pictures",
         log=log,
     )
-    for path in written:
-        click.echo(path)
+    say_files("pictures", written, as_json)
 
 
 @main.command()
@@ -227,16 +267,16 @@ def plot(
 @click.option("--localization-precision", type=FROM_0, default=0.02, show_default=True, help="µm.")
 @click.option("--size", type=ABOVE_0, default=2.0, show_default=True, help="Side of the field, µm.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
-@_plainly
-def simulate(folder: Path, files: int, seed: int, **options: Any) -> None:
+@JSON
+@plainly
+def simulate(folder: Path, files: int, seed: int, as_json: bool, **options: Any) -> None:
     """Write simulated trajectories into FOLDER.
 
     The files are cell000.trxyt, cell001.trxyt, …: columns n, x, y (µm), t (s), without a header.
     """
     from .demo import simulate_files
 
-    for path in simulate_files(folder, files=files, seed=seed, **options):
-        click.echo(path)
+    say_files("files", simulate_files(folder, files=files, seed=seed, **options), as_json)
 
 
 for _command in (*COMMANDS, *OF_EXPERIMENTS):
@@ -256,30 +296,3 @@ def _configured(config: Path, workers: int | None, results: Path | None, site: s
 
         analyzer.env = LocalHost(worker_count=workers)
     return analyzer
-
-
-def _existing(store: Any) -> Any:
-    if not store.folder.is_dir():
-        raise StoreError(
-            f"no results folder {store.folder}; give the folder that `tramway-dask run` has named"
-        )
-    return store
-
-
-def _print_table(table: Any, limit: int | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from .roi.boxes import short_label
-
-    shown = table if limit is None or len(table) <= limit else table.head(limit)
-    drawn = Table(header_style="bold")
-    for column in shown.columns:
-        number = shown[column].dtype.kind in "if"
-        drawn.add_column(str(column), justify="right" if number else "left", no_wrap=number, overflow="fold")
-    for row in shown.itertuples(index=False):
-        drawn.add_row(*(f"{v:.4g}" if isinstance(v, float) else short_label(str(v), 60) for v in row))
-    # a pipe has no width: do not cut what a program may read
-    Console(width=None if sys.stdout.isatty() else 240).print(drawn)
-    if len(shown) < len(table):
-        click.echo(f"… and {len(table) - len(shown)} more rows")

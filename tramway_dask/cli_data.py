@@ -9,11 +9,30 @@ from typing import Any
 
 import click
 
+from .cli_base import JSON, WRONG_USAGE, plainly, say_json
 from .errors import TramwayDaskError, UnitsWarning
 
 __all__ = ["describe_file", "info"]
 
 ROWS = 3
+KEYS = (
+    "file",
+    "format",
+    "reader",
+    "columns",
+    "units",
+    "notes",
+    "warnings",
+    "kind",
+    "rows",
+    "trajectories",
+    "dimensions",
+    "steps",
+    "time_steps",
+    "first_rows",
+    "localization_precision",
+    "error",
+)
 
 
 @click.command()
@@ -24,67 +43,108 @@ ROWS = 3
 )
 @click.option("--dt", type=float, default=None, help="Frame interval, s, for files that count frames.")
 @click.option("--columns", default=None, help="What the columns are, as in nxyt; '-' for those to ignore.")
-@click.pass_context
-def info(context: click.Context, files: tuple[Path, ...], **options: Any) -> None:
+@JSON
+@plainly
+def info(files: tuple[Path, ...], as_json: bool, **options: Any) -> int:
     """Show what FILES are: format, columns, units, steps, first rows.
 
     Exit code 2 if one of them cannot be read as it is; what it lacks is said.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    failed = False
+    told = []
     for i, path in enumerate(files):
+        about = describe_file(path, given)
+        told.append(about)
+        if as_json:
+            continue
         if i:
             click.echo()
-        lines, problem = describe_file(path, given)
-        click.echo("\n".join(lines))
-        if problem is not None:
-            click.echo(f"Error: {problem}", err=True)
-            failed = True
-    context.exit(2 if failed else 0)
+        click.echo("\n".join(_lines(about)))
+        if about["error"] is not None:
+            click.echo(f"Error: {about['error']}", err=True)
+    if as_json:
+        say_json(told)
+    return WRONG_USAGE if any(about["error"] is not None for about in told) else 0
 
 
-def describe_file(path: Path, options: Mapping[str, Any]) -> tuple[list[str], TramwayDaskError | None]:
-    """Return what can be told of a file, line by line, and why it cannot be read, if so."""
+def describe_file(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what can be told of a file, and why it cannot be read, if so.
+
+    Returns
+    -------
+    dict
+        ``file``, ``format``, ``reader``, ``columns``, ``units``, ``notes``, ``warnings``, ``kind``, ``rows``,
+        ``trajectories``, ``dimensions``, ``steps`` (number, and quantiles in µm), ``time_steps`` (s),
+        ``first_rows``, ``localization_precision`` (µm), ``error``: None where it is not known.
+    """
     from .spt_data import from_files, single
 
-    lines = [str(path)]
+    about: dict[str, Any] = dict.fromkeys(KEYS)
+    about |= {"file": str(path), "notes": [], "warnings": []}
     try:
         source = single(from_files(path, **options))
         found = source.recognition
-        lines.append(f"  format: {found.title} (reader {found.format!r})")
-        if found.columns:
-            lines.append(
-                "  columns: " + ", ".join(f"{role} = {name!r}" for role, name in found.columns.items())
-            )
-        lines.append(f"  {source.units}")
-        lines += [f"  note: {note}" for note in found.notes]
+        about |= {"format": found.title, "reader": found.format, "columns": dict(found.columns)}
+        about |= {"units": str(source.units), "notes": list(found.notes)}
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UnitsWarning)
             table = source.dataframe
-        lines += _numbers(table)
-        if source.localization_precision is not None:
-            lines.append(f"  localization precision {source.localization_precision:.4g} µm")
-        lines += [f"  warning: {w.message}" for w in caught if issubclass(w.category, UnitsWarning)]
+        about |= {**_numbers(table), "localization_precision": source.localization_precision}
+        about["warnings"] = [str(w.message) for w in caught if issubclass(w.category, UnitsWarning)]
     except TramwayDaskError as error:
-        return lines, error
-    return lines, None
+        about["error"] = str(error)
+    return about
 
 
-def _numbers(table: Any) -> list[str]:
+def _lines(about: Mapping[str, Any]) -> list[str]:
+    """Return what is told of a file, line by line."""
+    lines = [about["file"]]
+    if about["format"] is not None:
+        lines.append(f"  format: {about['format']} (reader {about['reader']!r})")
+    if about["columns"]:
+        lines.append(
+            "  columns: " + ", ".join(f"{role} = {name!r}" for role, name in about["columns"].items())
+        )
+    if about["units"] is not None:
+        lines.append(f"  {about['units']}")
+    lines += [f"  note: {note}" for note in about["notes"]]
+    if about["rows"] is not None:
+        count = f"  {about['rows']} {about['kind']}, {about['trajectories']} trajectories"
+        lines.append(f"{count}, {about['dimensions']} dimensions")
+        steps, times = about["steps"], about["time_steps"]
+        if steps is not None:
+            span = ", ".join(f"{steps[k]:.3g}" for k in ("q5", "median", "q95"))
+            lines.append(f"  {steps['number']} steps of {span} µm (5, 50, 95 %)")
+            lines.append(
+                f"  time steps of {times['min']:.4g} to {times['max']:.4g} s, median {times['median']:.4g} s"
+            )
+        rows = about["first_rows"].to_string(index=False, float_format=lambda v: f"{v:.6g}")
+        lines += ["  first rows (µm, s):", *(f"    {line}" for line in rows.splitlines())]
+    if about["localization_precision"] is not None:
+        lines.append(f"  localization precision {about['localization_precision']:.4g} µm")
+    return [*lines, *(f"  warning: {told}" for told in about["warnings"])]
+
+
+def _numbers(table: Any) -> dict[str, Any]:
     import numpy as np
 
     from .spt_data.tables import is_translocations, space_columns, translocations
 
     space = space_columns(table)
     moves = translocations(table)
-    steps = np.sqrt(sum(moves[f"d{c}"].to_numpy() ** 2 for c in space))
-    what = "translocations" if is_translocations(table) else "localizations"
-    lines = [f"  {len(table)} {what}, {table['n'].nunique()} trajectories, {len(space)} dimensions"]
+    lengths = np.sqrt(sum(moves[f"d{c}"].to_numpy() ** 2 for c in space))
+    steps = times = None
     if len(moves):
-        low, middle, high = np.percentile(steps, [5, 50, 95])
+        low, middle, high = np.percentile(lengths, [5, 50, 95])
+        steps = {"number": len(moves), "q5": low, "median": middle, "q95": high}
         dt = moves["dt"].to_numpy()
-        lines.append(f"  {len(moves)} steps of {low:.3g}, {middle:.3g}, {high:.3g} µm (5, 50, 95 %)")
-        lines.append(f"  time steps of {dt.min():.4g} to {dt.max():.4g} s, median {np.median(dt):.4g} s")
-    rows = table.head(ROWS).to_string(index=False, float_format=lambda v: f"{v:.6g}")
-    lines += ["  first rows (µm, s):", *(f"    {line}" for line in rows.splitlines())]
-    return lines
+        times = {"min": dt.min(), "max": dt.max(), "median": np.median(dt)}
+    return {
+        "kind": "translocations" if is_translocations(table) else "localizations",
+        "rows": len(table),
+        "trajectories": table["n"].nunique(),
+        "dimensions": len(space),
+        "steps": steps,
+        "time_steps": times,
+        "first_rows": table.head(ROWS),
+    }

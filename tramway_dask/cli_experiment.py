@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from .cli_runs import plainly
-from .errors import SpecificationError, StoreError
+from .cli_base import JSON, existing, plainly, say_files, say_json
+from .errors import SpecificationError
 
 __all__ = ["COMMANDS"]
 
@@ -17,21 +17,14 @@ LABEL = click.option("--label", default=None, help="Label of the maps; may be le
 SAMPLING = click.option("--sampling", default=None, help="Label of the sampling, if several have such maps.")
 
 
-def _store(results: Path) -> Any:
-    from .results import Store
-
-    if not results.is_dir():
-        raise StoreError(f"no results folder {results}; give the folder that `tramway-dask run` has named")
-    return Store(results)
-
-
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="[default: FOLDER/manifest.csv]")
 @click.option("--overwrite", is_flag=True, help="Replace a manifest that is there.")
 @click.option("--flat", is_flag=True, help="Do not look into folders below.")
+@JSON
 @plainly
-def manifest(folder: Path, output: Path | None, overwrite: bool, flat: bool) -> None:
+def manifest(folder: Path, output: Path | None, overwrite: bool, flat: bool, as_json: bool) -> None:
     """Write a first manifest of the files in FOLDER, to be filled in.
 
     Comments in it say what each file was recognised as, and what the file does not say: frame interval,
@@ -48,7 +41,10 @@ def manifest(folder: Path, output: Path | None, overwrite: bool, flat: bool) -> 
     text = draft(folder, recursive=not flat, relative_to=target.parent)
     write_atomically(target, text.encode())
     rows = sum(not line.startswith("#") for line in text.splitlines()) - 1
-    click.echo(f"{rows} files listed in {target}")
+    if as_json:
+        say_json({"manifest": target, "files": rows})
+    else:
+        click.echo(f"{rows} files listed in {target}")
 
 
 @click.command()
@@ -74,6 +70,7 @@ def manifest(folder: Path, output: Path | None, overwrite: bool, flat: bool) -> 
 @click.option("--reference", default=None, help="Condition that the others are compared with.")
 @click.option("--csv", is_flag=True, help="Write the value of each file as CSV.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Picture to draw.")
+@JSON
 @plainly
 def compare(
     results: Path,
@@ -82,6 +79,7 @@ def compare(
     variable: str,
     csv: bool,
     output: Path | None,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Compare conditions in a RESULTS folder, file by file.
@@ -93,10 +91,24 @@ def compare(
     from .experiment import compare as compared
     from .plot import save
 
-    found = compared(of_sampling(maps_table(_store(results), label), sampling), variable, **options)
-    click.echo(found.files.to_csv(index=False).rstrip("\n") if csv else found.summary())
+    found = compared(of_sampling(maps_table(existing(results), label), sampling), variable, **options)
     if output is not None:
         save(found.plot().figure, output)
+    if as_json:
+        names = (
+            "variable",
+            "quantity_unit",
+            "statistic",
+            "unit",
+            "confidence",
+            "conditions",
+            "tests",
+            "files",
+        )
+        say_json({**{name: getattr(found, name) for name in (*names, "notes")}, "picture": output})
+        return
+    click.echo(found.files.to_csv(index=False).rstrip("\n") if csv else found.summary())
+    if output is not None:
         click.echo(output, err=csv)
 
 
@@ -119,6 +131,7 @@ def compare(
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File or folder [default: in RESULTS/exports]."
 )
+@JSON
 @plainly
 def export(
     results: Path,
@@ -129,6 +142,7 @@ def export(
     pixel_size: float | None,
     dt: float | None,
     output: Path | None,
+    as_json: bool,
 ) -> None:
     """Write what is in a RESULTS folder for other programs.
 
@@ -137,7 +151,7 @@ def export(
     from .analyzer.exporting import export as exported
     from .analyzer.exporting import recorded_sources
 
-    store = _store(results)
+    store = existing(results)
     written = exported(
         store,
         recorded_sources(store),
@@ -149,8 +163,7 @@ def export(
         pixel_size=pixel_size,
         dt=dt,
     )
-    for path in written:
-        click.echo(path)
+    say_files("files", written, as_json)
 
 
 COMMANDS = (manifest, compare, export)

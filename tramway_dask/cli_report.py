@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .cli_runs import plainly
+from .cli_base import JSON, plainly, say_json
 
 __all__ = ["report"]
 
@@ -26,9 +26,12 @@ __all__ = ["report"]
     help="Maps that are shown at most [default: 600].",
 )
 @click.option("--title", default=None, help="Of the page [default: the name of the folder].")
+@JSON
 @plainly
-def report(results: Path, output: Path | None, pictures: int | None, title: str | None) -> None:
-    """Write a page about a RESULTS folder: maps, values, failures, methods.
+def report(
+    results: Path, output: Path | None, pictures: int | None, title: str | None, as_json: bool
+) -> None:
+    """Write a page about a RESULTS folder: maps, failures, methods.
 
     One file, which needs nothing else and loads nothing from the internet. It tells of parameters,
     versions, inputs, what was done, what failed and why, and has a paragraph for the methods section.
@@ -37,6 +40,10 @@ def report(results: Path, output: Path | None, pictures: int | None, title: str 
 
     options = {} if pictures is None else {"pictures": pictures}
     written = write_report(results, output, title=title, **options)
+    if as_json:
+        about = {"report": written.path, "bytes": written.size}
+        say_json({**about, "pictures": written.pictures, "left_out": written.left_out})
+        return
     click.echo(written.path)
     if written.left_out:
         click.echo(f"{written.left_out} pictures are left out; --pictures N shows more", err=True)

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from .cli_base import FAILED, JSON, plainly, say_json
+from .cli_completion import run_names
+
 __all__ = ["COMMANDS"]
-
-FAILED = 1
-
-
-def plainly(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Say our errors without a traceback and turn them into exit codes."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **options: Any) -> None:
-        from .cli import _plainly
-
-        _plainly(command)(*args, **options)
-
-    return wrapped
 
 
 def _handle(run: str | None, results: Path | None = None) -> Any:
@@ -34,8 +20,8 @@ def _handle(run: str | None, results: Path | None = None) -> Any:
     return attach(run, results)
 
 
-RUN = click.argument("run", required=False)
-JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")
+RUN = click.argument("run", required=False, shell_complete=run_names)
+THIS_RUN = click.argument("run", shell_complete=run_names)
 
 
 @click.command()
@@ -53,7 +39,7 @@ def runs(as_json: bool, ask: bool) -> None:
     states = {record.run_id: _state(record.run_id) for record in records} if ask else {}
     if as_json:
         rows = [{**asdict(r), **({"state": states[r.run_id]} if ask else {})} for r in records]
-        click.echo(json.dumps(rows, indent=2))
+        say_json(rows)
         return
     if not records:
         click.echo(f"no run is known here ({runs_folder()} has no record)")
@@ -92,19 +78,27 @@ def status(run: str | None, as_json: bool, wait: bool) -> int:
     """
     handle = _handle(run)
     found = handle.wait() if wait else handle.status()
-    click.echo(json.dumps(found.to_dict(), indent=2, default=str) if as_json else str(found))
+    if as_json:
+        say_json(found.to_dict())
+    else:
+        click.echo(str(found))
     return FAILED if found.over and found.state != "done" else 0
 
 
 @click.command()
 @RUN
+@JSON
 @plainly
-def logs(run: str | None) -> None:
+def logs(run: str | None, as_json: bool) -> None:
     """Show why units of a run have failed, or its jobs.
 
     RUN is its name, or the beginning or end of it [default: the latest run].
     """
-    click.echo(_handle(run).logs())
+    handle = _handle(run)
+    if as_json:
+        say_json({"run": handle.run_id, "log": handle.logs()})
+    else:
+        click.echo(handle.logs())
 
 
 @click.command()
@@ -116,8 +110,9 @@ def logs(run: str | None) -> None:
     help="Results folder [default: as at the start].",
 )
 @click.option("--overwrite", is_flag=True, help="Replace results made with other parameters meanwhile.")
+@JSON
 @plainly
-def fetch(run: str | None, results: Path | None, overwrite: bool) -> int:
+def fetch(run: str | None, results: Path | None, overwrite: bool, as_json: bool) -> int:
     """Bring what a run has finished into the results folder.
 
     It may be repeated while the run goes on. RUN is its name, or the beginning or end of it [default: the
@@ -125,28 +120,38 @@ def fetch(run: str | None, results: Path | None, overwrite: bool) -> int:
     """
     handle = _handle(run, results)
     found = handle.fetch(overwrite=overwrite or None)
-    click.echo(str(found))
-    click.echo(f"results are in {handle.results.folder} ({handle.received / 1e6:.1f} MB were sent)")
+    if as_json:
+        say_json({**found.to_dict(), "results": handle.results.folder, "received": handle.received})
+    else:
+        click.echo(str(found))
+        click.echo(f"results are in {handle.results.folder} ({handle.received / 1e6:.1f} MB were sent)")
     return FAILED if found.over and found.state != "done" else 0
 
 
 @click.command()
-@click.argument("run")
+@THIS_RUN
+@JSON
 @plainly
-def cancel(run: str) -> None:
+def cancel(run: str, as_json: bool) -> None:
     """Cancel the jobs of a run, or end an interactive session.
 
     What is done can still be fetched.
     """
     handle = _handle(run)
     handle.cancel()
-    click.echo(f"run {handle.run_id} is cancelled; 'tramway-dask fetch {handle.run_id}' brings what is done")
+    if as_json:
+        say_json({"run": handle.run_id, "done": "cancelled"})
+    else:
+        click.echo(
+            f"run {handle.run_id} is cancelled; 'tramway-dask fetch {handle.run_id}' brings what is done"
+        )
 
 
 @click.command()
 @RUN
+@JSON
 @plainly
-def resume(run: str | None) -> None:
+def resume(run: str | None, as_json: bool) -> None:
     """Go on with a detached run that has stopped, or was cancelled.
 
     What is done is not done again. RUN is its name, or the beginning or end of it [default: the latest
@@ -154,20 +159,27 @@ def resume(run: str | None) -> None:
     """
     handle = _handle(run)
     handle.resume()
-    click.echo(f"run {handle.run_id} goes on; 'tramway-dask status {handle.run_id}' says how far it is")
+    if as_json:
+        say_json({"run": handle.run_id, "done": "resumed"})
+    else:
+        click.echo(f"run {handle.run_id} goes on; 'tramway-dask status {handle.run_id}' says how far it is")
 
 
 @click.command()
-@click.argument("run")
+@THIS_RUN
+@JSON
 @plainly
-def clean(run: str) -> None:
+def clean(run: str, as_json: bool) -> None:
     """Delete what a run has left on the cluster, and forget it.
 
     Results that were not fetched are lost.
     """
     handle = _handle(run)
     handle.clean()
-    click.echo(f"run {handle.run_id} is deleted")
+    if as_json:
+        say_json({"run": handle.run_id, "done": "deleted"})
+    else:
+        click.echo(f"run {handle.run_id} is deleted")
 
 
 COMMANDS = (runs, status, logs, fetch, cancel, resume, clean)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .cli_base import FAILED, JSON, console, plainly, say_json
+from .cli_completion import site_names
 from .errors import ClusterError, SpecificationError
 
 if TYPE_CHECKING:
@@ -20,30 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["sites"]
 
-FAILED = 1
 NAME_WIDTH = 22
+NAME = click.argument("name", shell_complete=site_names)
 SAFE_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-
-
-def _plainly(command: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(command)
-    def wrapped(*args: Any, **options: Any) -> None:
-        from .cli import _plainly as plainly
-
-        plainly(command)(*args, **options)
-
-    return wrapped
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    # a pipe has no width: do not cut what a program may read
-    return Console(width=None if sys.stdout.isatty() else 240, highlight=False)
-
-
-def _say_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
 
 @click.group()
@@ -55,8 +33,8 @@ def sites() -> None:
 
 
 @sites.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@_plainly
+@JSON
+@plainly
 def list_sites(as_json: bool) -> None:
     """List the sites that are known here."""
     from rich.table import Table
@@ -65,14 +43,14 @@ def list_sites(as_json: bool) -> None:
 
     found = [known.describe_site(name) for name in known]
     if as_json:
-        _say_json([_summary(site) for site in found])
+        say_json([_summary(site) for site in found])
         return
     broken = any(site.problem for site in found)
     table = Table("Name", "Host", "From", *(["Problem"] if broken else []), header_style="bold")
     for site in found:
         row = [site.name, site.hostname or "?", site.origin, *([site.problem] if broken else [])]
         table.add_row(*map(_text, row))
-    _console().print(table)
+    console().print(table)
     click.echo(
         "One of them: tramway-dask sites show NAME; another one: tramway-dask sites new NAME --host user@host"
     )
@@ -101,10 +79,10 @@ def _environment(name: str, username: str | None) -> Any:
 
 
 @sites.command()
-@click.argument("name")
+@NAME
 @click.option("--username", default=None, help="Yours on that cluster [default: as ~/.ssh/config says].")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@_plainly
+@JSON
+@plainly
 def show(name: str, username: str | None, as_json: bool) -> int:
     """Show all that is known of the site NAME, and the script of its jobs."""
     from rich.table import Table
@@ -114,9 +92,9 @@ def show(name: str, username: str | None, as_json: bool) -> int:
     site = known.describe_site(name)
     script = "" if site.problem else _environment(name, username).job_script()
     if as_json:
-        _say_json({**_summary(site), "job_script": script or None})
+        say_json({**_summary(site), "job_script": script or None})
         return FAILED if site.problem else 0
-    console = _console()
+    out = console()
     table = Table.grid(padding=(0, 2))
     table.add_row(_text("name"), _text(site.name))
     table.add_row(_text("from"), _text(site.origin))
@@ -124,7 +102,7 @@ def show(name: str, username: str | None, as_json: bool) -> int:
         table.add_row(_text("description"), _text(site.description))
     for key, value in site.settings.items():
         table.add_row(_text(key), _text(str(value)))
-    console.print(table)
+    out.print(table)
     if site.problem:
         click.echo(f"\nThis site is broken: {site.problem}", err=True)
         return FAILED
@@ -133,7 +111,7 @@ def show(name: str, username: str | None, as_json: bool) -> int:
 
 
 @sites.command()
-@click.argument("name")
+@NAME
 @click.option(
     "--data",
     "data",
@@ -146,8 +124,8 @@ def show(name: str, username: str | None, as_json: bool) -> int:
     "--job-seconds", type=click.FloatRange(min=1), default=120.0, show_default=True, help="Wait for the job."
 )
 @click.option("--username", default=None, help="Yours on that cluster [default: as ~/.ssh/config says].")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@_plainly
+@JSON
+@plainly
 def check(
     name: str, data: tuple[str, ...], no_job: bool, job_seconds: float, username: str | None, as_json: bool
 ) -> int:
@@ -159,15 +137,15 @@ def check(
     from .environments.check import check_site
 
     env = _environment(name, username)
-    console = _console()
+    out = console()
 
     def report(result: CheckResult) -> None:
         if not as_json:
-            console.print(_row(result, console))
+            out.print(_row(result, out))
 
     results = check_site(env, data=data, job=not no_job, job_seconds=job_seconds, report=report)
     if as_json:
-        _say_json([vars(result) for result in results])
+        say_json([vars(result) for result in results])
     else:
         click.echo(_verdict(results))
     return FAILED if any(result.ok is False for result in results) else 0
@@ -235,9 +213,10 @@ def _default_file(name: str) -> Path:
     default=None,
     help="File to write [default: tramway-NAME.yaml in Dask's configuration folder].",
 )
-@_plainly
-def new(name: str, host: str, port: int | None, output: Path | None) -> None:
-    """Ask a cluster how it is made, and write what was learnt as the site NAME.
+@JSON
+@plainly
+def new(name: str, host: str, port: int | None, output: Path | None, as_json: bool) -> None:
+    """Ask a cluster how it is made, and write that as the site NAME.
 
     Only commands that read are run there. The file says where each value comes from; those to check are
     marked.
@@ -263,8 +242,12 @@ def new(name: str, host: str, port: int | None, output: Path | None) -> None:
             file.write(text)
     except OSError as error:
         raise SpecificationError(f"cannot write {path}: {error.strerror or error}") from error
-    click.echo(f"Written: {path}")
     unsure = {key: choice for key, choice in description.items() if not choice.sure}
+    if as_json:
+        doubts = {key: {"value": choice.value, "why": choice.why} for key, choice in unsure.items()}
+        say_json({"name": name, "file": path, "to_check": doubts})
+        return
+    click.echo(f"Written: {path}")
     if unsure:
         click.echo("Please check there:")
         for key, choice in unsure.items():

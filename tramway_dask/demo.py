@@ -120,7 +120,13 @@ def simulate_files(
     return paths
 
 
-def run_demo(folder: Path, *, workers: int | None = None, seed: int = 0) -> bool:
+def run_demo(
+    folder: Path,
+    *,
+    workers: int | None = None,
+    seed: int = 0,
+    say: Callable[[str], Any] = click.echo,
+) -> bool:
     """Simulate, map, draw and compare.
 
     Parameters
@@ -136,7 +142,7 @@ def run_demo(folder: Path, *, workers: int | None = None, seed: int = 0) -> bool
     bool
         Whether all units are done.
     """
-    click.echo(f"Simulating {FILES} files of trajectories with known diffusivity and potential …")
+    say(f"Simulating {FILES} files of trajectories with known diffusivity and potential …")
     for i in range(FILES):
         path = folder / "data" / f"cell{i}.trxyt"
         if not path.exists():
@@ -150,18 +156,18 @@ def run_demo(folder: Path, *, workers: int | None = None, seed: int = 0) -> bool
     # every simulated molecule moves, so that no static one need be left out
     a.pipeline.append_stage(stages.tessellate_and_infer(map_label=LABEL, discard_static=False))
     a.env = environments.LocalHost(worker_count=workers or min(4, os.cpu_count() or 1))
-    click.echo(f"Mapping {FILES} × {len(CENTERS)} regions on {a.env.number_of_workers()} workers …")
+    say(f"Mapping {FILES} × {len(CENTERS)} regions on {a.env.number_of_workers()} workers …")
     with a.env:
-        click.echo(f"Dask dashboard: {a.env.dashboard_link}")
+        say(f"Dask dashboard: {a.env.dashboard_link}")
         report = a.run()
-    click.echo(report.summary())
+    say(report.summary())
     if not report.ok:
         return False
     compared = compare(a)
     pictures = _draw(a, compared, folder / "pictures")
-    click.echo(_verdict(compared))
-    click.echo("Pictures beside the truth: " + ", ".join(str(p) for p in pictures))
-    click.echo(
+    say(_verdict(compared))
+    say("Pictures beside the truth: " + ", ".join(str(p) for p in pictures))
+    say(
         f"Everything is in {shlex.quote(str(folder))}. For your own files, write a configuration like "
         f"{shlex.quote(str(_write_config(folder)))} and type: tramway-dask run my-config.toml"
     )

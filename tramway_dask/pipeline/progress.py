@@ -1,7 +1,12 @@
-"""The progress of a run: a bar in the terminal, in a notebook an output that belongs to its cell."""
+"""The progress of a run: a bar in the terminal, in a notebook an output that belongs to its cell.
+
+Where standard error is a file or a pipe, it gets a line every now and then: a bar would fill it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +20,8 @@ __all__ = ["Progress"]
 
 # s between two changes of what is shown
 INTERVAL = 0.3
+# s between two lines in a file
+LINES_EVERY = 10.0
 # s of the past that the rate is of
 MEMORY = 30.0
 
@@ -43,12 +50,15 @@ class Progress:
         self._first = sum(before)
         self._bar: Any = None
         self._display: Any = None
+        self._lines = False
         if not shown or not total:
             return
         if in_notebook():
             from IPython.display import display
 
             self._display = display(self._shown(), display_id=True, raw=True)
+        elif not sys.stderr.isatty():
+            self._lines = True
         else:
             from tqdm import tqdm
 
@@ -73,13 +83,16 @@ class Progress:
             if failed:
                 self._bar.set_postfix_str(f"{failed} failed", refresh=False)
             self._bar.update(more)
-        elif self._display is not None and not self._closed:
+        elif (self._display is not None or self._lines) and not self._closed:
             now = time.monotonic()
-            if now - self._shown_at >= INTERVAL:
+            if now - self._shown_at >= (LINES_EVERY if self._lines else INTERVAL):
                 self._shown_at = now
                 self._past = [p for p in self._past if now - p[0] < MEMORY] or self._past[-1:]
                 self._past.append((now, self.done + self.failed))
-                self._display.update(self._shown(), raw=True)
+                if self._lines:
+                    self._write_line()
+                else:
+                    self._display.update(self._shown(), raw=True)
 
     def close(self) -> None:
         """Leave the bar as it is."""
@@ -88,6 +101,14 @@ class Progress:
         elif self._display is not None and not self._closed:
             self._closed = True
             self._display.update(self._shown(), raw=True)
+        elif self._lines and not self._closed:
+            self._closed = True
+            self._write_line()
+
+    def _write_line(self) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody listens any more
+            sys.stderr.write(f"{self._plain()}\n")
+            sys.stderr.flush()
 
     def _rate(self) -> float:
         """Return units per second: lately or, at the end, over all."""
@@ -106,12 +127,16 @@ class Progress:
             told = [speed, f"{_duration(self.left / rate)} left" if rate else "no unit finished yet"]
         return ", ".join(filter(None, told))
 
+    def _plain(self) -> str:
+        finished = self.done + self.failed
+        share = f"{100 * finished / self.total:.0f} %"
+        return f"{finished}/{self.total} units ({share}), {self.failed} failed, {self._words()}"
+
     def _shown(self) -> dict[str, str]:
         """Return the bar in the forms that a notebook may want."""
         finished = self.done + self.failed
         words = self._words()
         percent = 100 * finished / self.total
-        plain = f"{finished}/{self.total} units ({percent:.0f} %), {self.failed} failed, {words}"
         bar = element(
             "progress",
             f"{percent:.0f} %",
@@ -122,7 +147,7 @@ class Progress:
         )
         numbers = counts(done=("done", self.done), failed=("failed", self.failed), left=("left", self.left))
         line = Html(bar + element("span", f" {percent:.0f} % ") + numbers + element("span", words))
-        return {"text/plain": plain, "text/html": card("Run", element("p", line))}
+        return {"text/plain": self._plain(), "text/html": card("Run", element("p", line))}
 
 
 def _duration(seconds: float) -> str:
