@@ -105,7 +105,7 @@ class SourcePlots:
         elif wanted["trj"] and not styles["loc"]:
             wanted["loc"] = False
         ax = _current_axes() if axes is None else axes
-        drawn: dict[str, Any] = dict.fromkeys(LOOKS)
+        drawn: dict[str, Any] = dict.fromkeys(("loc", "trj", "roi", "sup"))
         if wanted["loc"] or wanted["trj"]:
             table = self._source.dataframe if data is None else data
             if isinstance(table, pd.DataFrame) and len(table):

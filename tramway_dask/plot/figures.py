@@ -186,13 +186,13 @@ def add_note(ax: Any, text: str) -> None:
 
 
 def save(figure: Any, path: str | Path, *, dpi: float = 200) -> Path:
-    """Write a figure whole or not at all, in the format that the file name ends with.
+    """Write a figure or movie whole or not at all, in the format that the file name ends with.
 
     Parameters
     ----------
-    figure : Figure or Axes
+    figure : Figure, Axes or Movie
     path : str or Path
-        Ends with ``.png``, ``.pdf``, ``.svg``…
+        Ends with ``.png``, ``.pdf``, ``.svg``…; of a movie, with ``.html``, ``.gif``, ``.mp4``…
     dpi : float
         Resolution, for pixel formats.
 
@@ -210,6 +210,9 @@ def save(figure: Any, path: str | Path, *, dpi: float = 200) -> Path:
     path = Path(path).expanduser()
     if isinstance(figure, np.ndarray):
         figure = figure.flat[0]
+    if hasattr(figure, "to_jshtml"):
+        figure.save(path, dpi=dpi)
+        return path
     figure = getattr(figure, "figure", None) or figure
     if not hasattr(figure, "savefig"):
         raise SpecificationError(f"save: expected a figure or axes, got {type(figure).__name__}")
