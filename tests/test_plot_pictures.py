@@ -450,3 +450,14 @@ def test_real_trajectories(shared_data, tmp_path):
         ax = draw(table)
         assert (ax.get_xlabel(), ax.get_ylabel()) == ("x (µm)", "y (µm)")
         assert plot.save(ax, tmp_path / f"{draw.__name__}.png", dpi=50).stat().st_size > 2000
+
+
+def test_curves_of_priors_in_given_axes():
+    curve = {"weight": [0.1, 1.0, 10.0], "log_evidence": [-9.0, 0.0, -4.0]}
+    about = {"weights": {"diffusivity_prior": 1.0}, "evidence": {"diffusivity_prior": curve}}
+    ax = Figure().add_subplot()
+    assert plot.prior_selection(about, ax=ax) is ax.figure
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), curve["log_evidence"])
+    assert ax.get_ylabel() == "relative to the best (nats)"
+    with pytest.raises(SpecificationError, match="1 weights need as many axes, got 2"):
+        plot.prior_selection(about, ax=Figure().subplots(1, 2))

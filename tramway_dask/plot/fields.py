@@ -220,15 +220,16 @@ def scale_bar(ax: Any, width: float, size: float = TICK, *, margin: float = 1.0)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
+    from matplotlib.transforms import offset_copy
+
     share = length / (width * margin)
-    ax.plot(
-        [0.01, 0.01 + share], [-0.03, -0.03], color="black", lw=1.6, transform=ax.transAxes, clip_on=False
-    )
+    below = offset_copy(ax.transAxes, ax.figure, y=-0.75 * size, units="points")
+    ax.plot([0.01, 0.01 + share], [0, 0], color="black", lw=1.6, transform=below, clip_on=False)
     told = f"{length * 1000:g} nm" if length < 0.1 else f"{length:g} µm"
     ax.annotate(
         told,
-        xy=(0.01 + share, -0.03),
-        xycoords="axes fraction",
+        xy=(0.01 + share, 0),
+        xycoords=below,
         xytext=(3, 0),
         textcoords="offset points",
         va="center",

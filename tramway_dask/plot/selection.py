@@ -18,13 +18,15 @@ EVIDENCE, VALIDATION = "#0072b2", "#d55e00"
 DEPTH = 60.0
 
 
-def prior_selection(maps: Maps | Mapping[str, Any]) -> Any:
+def prior_selection(maps: Maps | Mapping[str, Any], *, ax: Any = None) -> Any:
     """Draw the log evidence over each weight that was chosen by 'auto', and its cross-validation.
 
     Parameters
     ----------
     maps : Maps or mapping
         Maps inferred with a prior 'auto', or their attribute ``prior_selection``.
+    ax : Axes or sequence of Axes, optional
+        One per weight; default: those of a new figure.
 
     Returns
     -------
@@ -35,9 +37,14 @@ def prior_selection(maps: Maps | Mapping[str, Any]) -> Any:
     Raises
     ------
     SpecificationError
-        If no prior of these maps was chosen by 'auto'.
+        If no prior of these maps was chosen by 'auto', or there are not as many axes as weights.
     MissingDependencyError
         If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> maps = models.D(diffusivity_prior="auto").infer(partition, sigma=0.02)  # doctest: +SKIP
+    >>> figure = plot.prior_selection(maps)  # doctest: +SKIP
     """
     require()
     about = maps.attrs.get("prior_selection") if isinstance(maps, Maps) else maps
@@ -46,12 +53,17 @@ def prior_selection(maps: Maps | Mapping[str, Any]) -> Any:
             "prior_selection: no prior of these maps was chosen; set, for instance, diffusivity_prior='auto'"
         )
     weights = about["weights"]
-    figure = new_figure((3.4 * len(weights) + 0.4, 2.9))
-    for ax, (name, weight) in zip(
-        figure.subplots(1, len(weights), squeeze=False)[0], weights.items(), strict=True
-    ):
-        _draw(ax, name, weight, about)
-    return figure
+    axes = np.ravel(ax) if ax is not None else None
+    if axes is None:
+        figure = new_figure((3.4 * len(weights) + 0.4, 2.9))
+        axes = figure.subplots(1, len(weights), squeeze=False)[0]
+    if len(axes) != len(weights):
+        raise SpecificationError(
+            f"prior_selection: {len(weights)} weights need as many axes, got {len(axes)}"
+        )
+    for each, (name, weight) in zip(axes, weights.items(), strict=True):
+        _draw(each, name, weight, about)
+    return axes[0].figure
 
 
 def _draw(ax: Any, name: str, weight: float, about: Mapping[str, Any]) -> None:
