@@ -29,7 +29,7 @@ __all__ = [
     "text",
 ]
 
-CLASS = "tramway-dask-card"
+CLASS = "tramway-dask-card tdc"
 LONGEST = 400  # characters of a text; of a message that is longer, both ends are shown
 SHOWN = 20  # rows of a table
 
@@ -37,26 +37,27 @@ SHOWN = 20  # rows of a table
 KINDS = {"done": "#1b6e3c", "failed": "#b3261e", "left": "#5f6368", "note": "#1a5fb4", "warning": "#8a5000"}
 SIGNS = {"done": "✓", "failed": "✗", "left": "○", "note": "●", "warning": "!"}
 
+# a class twice, to go before the rules of JupyterLab
 STYLE = """<style>
-.tramway-dask-card{color:var(--jp-ui-font-color1,var(--vscode-editor-foreground,inherit));\
+.tdc{color:var(--jp-ui-font-color1,var(--vscode-editor-foreground,inherit));\
 font-size:13px;line-height:1.45;max-width:64em}
-.tramway-dask-card header{font-size:15px;font-weight:600;margin:0 0 4px}
-.tramway-dask-card header small{font-size:13px;font-weight:400}
-.tramway-dask-card p{margin:4px 0}
-.tramway-dask-card ul{margin:4px 0;padding-left:1.4em}
-.tramway-dask-card table{border-collapse:collapse;margin:4px 0;border:0;color:inherit;font-size:inherit}
-.tramway-dask-card .beside{display:flex;flex-wrap:wrap;gap:4px 24px;align-items:flex-start}
-.tramway-dask-card caption{text-align:left;font-weight:600;caption-side:top;padding:2px 0}
-.tramway-dask-card th,.tramway-dask-card td{text-align:left;vertical-align:top;padding:2px 12px 2px 0;\
+.tdc.tdc header{font-size:15px;font-weight:600;margin:0 0 4px}
+.tdc.tdc header small{font-size:13px;font-weight:400}
+.tdc.tdc p{margin:4px 0}
+.tdc.tdc ul{margin:4px 0;padding-left:1.4em}
+.tdc.tdc table{border-collapse:collapse;margin:4px 0;border:0;color:inherit;font-size:inherit}
+.tdc.tdc .beside{display:flex;flex-wrap:wrap;gap:4px 24px;align-items:flex-start}
+.tdc.tdc caption{text-align:left;font-weight:600;caption-side:top;padding:2px 0}
+.tdc.tdc th,.tdc.tdc td{text-align:left;vertical-align:top;padding:2px 12px 2px 0;\
 max-width:44em;white-space:normal;overflow-wrap:anywhere;border:0}
-.tramway-dask-card th{font-weight:600;overflow-wrap:normal}
-.tramway-dask-card tr{border-bottom:1px solid rgba(128,128,128,.3)}
-.tramway-dask-card .number{text-align:right;font-variant-numeric:tabular-nums}
-.tramway-dask-card a{color:var(--jp-content-link-color,LinkText)}
-.tramway-dask-card figure{margin:4px 0}
-.tramway-dask-card figcaption{max-width:240px}
-.tramway-dask-card summary{cursor:pointer}
-.tramway-dask-badge{display:inline-block;border-radius:3px;padding:0 6px;margin-right:6px;\
+.tdc.tdc th{font-weight:600;overflow-wrap:normal}
+.tdc.tdc tr{border-bottom:1px solid rgba(128,128,128,.3)}
+.tdc.tdc .number{text-align:right;font-variant-numeric:tabular-nums}
+.tdc.tdc a{color:var(--jp-content-link-color,LinkText)}
+.tdc.tdc figure{margin:4px 0}
+.tdc.tdc figcaption{max-width:240px}
+.tdc.tdc summary{cursor:pointer}
+.tdc-badge{display:inline-block;border-radius:3px;padding:0 6px;margin-right:6px;\
 color:#fff;font-weight:600}
 </style>"""
 
@@ -96,7 +97,7 @@ def badge(kind: str, words: Any) -> Html:
     words : object
     """
     style = f"background:{KINDS[kind]};color:#fff"
-    return element("span", Html(f"{SIGNS[kind]} "), text(words), class_="tramway-dask-badge", style=style)
+    return element("span", Html(f"{SIGNS[kind]} "), text(words), class_="tdc-badge", style=style)
 
 
 def counts(**numbers: tuple[str, int]) -> Html:

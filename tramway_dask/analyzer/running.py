@@ -230,14 +230,7 @@ def _keep(analyzer: RWAnalyzer, recorder: Recorder, futures: dict[Future, Batch]
     run = BackgroundRun(recorder, analyzer.env.client, analyzer.env)
     run.watch({future: batch.units for future, batch in futures.items()}, blame=False)
     analyzer.env.keep_for(run)
-    if run.over:
-        return
-    analyzer.logger.warning(
-        "interrupted: nobody waits for the run any more, but it goes on. %d units are left, their results are stored "
-        "as they complete. To wait for them: a.run(); to see how far they are: a.attach(); to end them: "
-        "a.attach().cancel()",
-        run.left,
-    )
+    analyzer.logger.info("interrupted: %d units go on", run.left)
 
 
 @contextlib.contextmanager

@@ -305,7 +305,15 @@ class RWAnalyzer:
         with contextlib.nullcontext() if self.env is None else self.env.ending():
             if detach:
                 return run_detached(self, overwrite=overwrite, on_error=on_error, batch=batch)
-            return run(self, overwrite=overwrite, on_error=on_error, progress=progress, batch=batch)
+            try:
+                return run(self, overwrite=overwrite, on_error=on_error, progress=progress, batch=batch)
+            except KeyboardInterrupt:
+                going = going_on(self.results.folder)
+                if going is None:
+                    raise
+                words = going.farewell()
+            # a notebook shows where it was interrupted: that is of no interest, and long
+            raise KeyboardInterrupt(words)
 
     def attach(self, run_id: str | None = None) -> RunHandle | BackgroundRun:
         """Return the handle of a run on a cluster, whose results go to the results folder of this analyzer.

@@ -86,6 +86,8 @@ class WorkerProcess(SubprocessWorker):
             *(sys.executable, "-m", "distributed.cli.dask_spec", self.scheduler, "--spec", spec),
             env={**DEFAULTS, **os.environ, "PYTHONPATH": path},
             stdin=asyncio.subprocess.DEVNULL,
+            # a notebook interrupts, as a terminal does, the whole group of its process: workers would end
+            **({} if os.name == "nt" else {"process_group": 0}),
         )
 
 

@@ -192,6 +192,14 @@ class BackgroundRun:
         how = "ended before its time" if self._stopped else "over" if self._over else "going on"
         return f"{how}: {self.report.done} done, {self.report.failed} failed, {self.left} left"
 
+    def farewell(self) -> str:
+        """Say how the run is found again."""
+        return (
+            f"nobody waits for the run any more, but it goes on. {self.left} units are left, their results are stored "
+            "as they complete. To wait for them: a.run(); to see how far they are: a.attach(); to end them: "
+            "a.attach().cancel()"
+        )
+
     def wait(self, timeout: float | None = None, *, progress: bool = True) -> RunReport:
         """Wait for the end; interrupted, the run goes on.
 
