@@ -82,12 +82,13 @@ class WorkerProcess(SubprocessWorker):
         spec = json.dumps({"cls": self.worker_class, "opts": self.worker_kwargs})
         # modules beside the user's script are importable on the workers as well
         path = os.pathsep.join(p or os.getcwd() for p in sys.path)
+        # a notebook interrupts, as a terminal does, the whole group of its process: workers would end
+        apart: dict[str, Any] = {} if os.name == "nt" else {"process_group": 0}
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "distributed.cli.dask_spec", self.scheduler, "--spec", spec),
             env={**DEFAULTS, **os.environ, "PYTHONPATH": path},
             stdin=asyncio.subprocess.DEVNULL,
-            # a notebook interrupts, as a terminal does, the whole group of its process: workers would end
-            **({} if os.name == "nt" else {"process_group": 0}),
+            **apart,
         )
 
 
