@@ -42,11 +42,17 @@ def logged(analyzer: RWAnalyzer) -> Iterator[None]:
     except OSError as error:
         raise StoreError(f"cannot write the log in {analyzer.results.folder}: {error}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    # who has asked for no log sees warnings nevertheless, as without this file
+    shown = None if package.hasHandlers() else logging.lastResort
     package.addHandler(handler)
+    if shown is not None:
+        package.addHandler(shown)
     try:
         yield
     finally:
         package.removeHandler(handler)
+        if shown is not None:
+            package.removeHandler(shown)
         handler.close()
 
 
