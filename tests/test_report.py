@@ -225,7 +225,9 @@ def test_pictures_have_a_budget(folder: Path, tmp_path: Path) -> None:
     assert few.pictures == 8
     assert few.left_out > 0
     assert f"{few.left_out} of {few.left_out + 8} pictures are left out" in few.path.read_text()
-    none = write_report(folder, tmp_path / "none.html", pictures=0)
+    # a name that is no text, as of a file of another encoding
+    none = write_report(folder, tmp_path / "none.html", pictures=0, title="caf\udce9")
+    assert "caf?" in none.path.read_text(encoding="utf-8")
     assert none.pictures == 0
     assert none.size < few.size
 

@@ -101,7 +101,8 @@ def write_report(
     target = store.folder / "report.html" if path is None else Path(path).expanduser()
     budget = Budget(pictures)
     page = _page(contents, budget, title or _title(store))
-    data = page.encode()
+    # names of files may hold what is no character
+    data = page.encode("utf-8", "replace")
     write_atomically(target, data)
     return Written(target, len(data), budget.made, budget.left_out)
 
