@@ -51,6 +51,6 @@ echo "== Installing TRamWAy 0.7, which needs pandas below 3"
 prepare oracle --editable '.[test,oracle]'
 
 echo "== Tests that compare with TRamWAy, and those that read tables, with pandas below 3"
-tables=(tests/test_ascii.py tests/test_tables.py tests/test_store.py tests/test_mat_rwa.py)
+tables=(tests/test_ascii.py tests/test_companions.py tests/test_tables.py tests/test_store.py tests/test_mat_rwa.py)
 test_all oracle --numprocesses 2 --dist loadscope -q -m oracle "${tables[@]/#/--ignore=}" tests "$@"
 test_all oracle --numprocesses 2 --dist loadscope -q "${tables[@]}" "$@"
