@@ -93,4 +93,4 @@ def bar_label(ax):
 
 
 def note(ax):
-    return " ".join(t.get_text() for t in ax.texts)
+    return " ".join(t.get_text().replace("\n", " ") for t in ax.texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+import textwrap
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -170,8 +171,11 @@ def _symmetric_ticks(norm: Any) -> list[float]:
 
 
 def add_note(ax: Any, text: str) -> None:
-    """Write a remark below the axes, in small print."""
+    """Write a remark below the axes, in small print, on lines about as long as the axes are wide."""
     if text:
+        inches = ax.get_position().width * ax.figure.get_size_inches()[0]
+        letters = max(28, int(1.3 * inches * 72 / (0.5 * NOTE)))
+        text = "\n".join(textwrap.fill(line, letters) for line in text.splitlines())
         ax.annotate(
             text,
             xy=(0.5, 0),
