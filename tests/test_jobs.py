@@ -378,7 +378,7 @@ class Shell:
 
 
 def submitter(shell: Shell, max_array: int = 1000) -> Submitter:
-    return Submitter(RunFolder(shell, "1", "/scratch/me/runs/1", SETTINGS, None), "tls://a:1", max_array)
+    return Submitter(RunFolder(shell, "1", "/scratch/me/runs/1", SETTINGS, None), max_array)
 
 
 def submit(shell: Shell, count: int, **options: Any) -> list[Any]:

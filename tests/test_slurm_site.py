@@ -36,7 +36,10 @@ def lab(cluster: Site) -> Iterator[Session]:
     """Open an environment of two workers in containers, which the tests share."""
     session = Session(cluster)
     try:
-        session.do("env = configured(Lab()); env.__enter__(); started = clock.perf_counter() - BEGAN")
+        # its jobs outlast the tests: that they are replaced at their walltime would look like jobs left behind
+        session.do(
+            "env = configured(Lab(), walltime='02:00:00'); env.__enter__(); started = clock.perf_counter() - BEGAN"
+        )
         yield session
         session.do("env.close()")
         nothing_left(cluster)

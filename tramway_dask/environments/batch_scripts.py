@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from .jobs import scheduler_script, worker_script
+from .jobs import scheduler_of, scheduler_script, worker_script
 from .runfolder import RunFolder
 from .slurm import Slurm
 from .slurmunits import parse_duration
@@ -79,7 +79,7 @@ def workers_script(run: RunFolder) -> str:
     settings = replace(
         settings, name=f"tramway-{run.run_id}-workers", before_python=[before, *settings.before_python]
     )
-    return worker_script(settings, address=f"--scheduler-file {run.quoted('scheduler.json')}")
+    return worker_script(settings, address=scheduler_of(run.path))
 
 
 def driver_script(run: RunFolder, env: Slurm) -> str:

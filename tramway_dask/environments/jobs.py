@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import MissingDependencyError, SpecificationError
 
-__all__ = ["JobSettings", "directives", "scheduler_script", "worker_script"]
+__all__ = ["JobSettings", "directives", "scheduler_of", "scheduler_script", "worker_script"]
 
 # a worker stops this long before its job ends, so that nothing is killed half way
 MARGIN = 120  # s
@@ -179,7 +179,7 @@ def worker_script(
     names : sequence of str
         Of the workers, one per job of the array.
     address : str
-        Of the scheduler, as the nodes reach it.
+        Of the scheduler, as the nodes reach it; or words as from `scheduler_of`.
     security : mapping, optional
         Paths of ``ca``, ``cert`` and ``key`` as the workers see them.
     """
@@ -209,6 +209,11 @@ def worker_script(
         log="%x-%A_%a.log",
     )
     return job.job_script()
+
+
+def scheduler_of(folder: str) -> str:
+    """Return the words by which workers find the scheduler of a run: they may be there before it."""
+    return f"--scheduler-file {shlex.quote(f'{folder}/scheduler.json')}"
 
 
 def scheduler_script(settings: JobSettings, command: str, *, walltime: str | None = None) -> str:

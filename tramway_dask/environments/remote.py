@@ -76,6 +76,8 @@ class SlurmPool(SpecCluster):
         How many dead jobs are replaced before the pool gives up.
     interval : float
         Seconds between two looks at the queue.
+    at_once : int
+        Workers whose jobs are submitted while the scheduler starts: they wait for it.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class SlurmPool(SpecCluster):
         max_jobs: int | None = None,
         max_resubmits: int = 20,
         interval: float = 15.0,
+        at_once: int = 0,
         loop: Any = None,
         asynchronous: bool = False,
     ) -> None:
@@ -102,14 +105,19 @@ class SlurmPool(SpecCluster):
         self.states: dict[str, tuple[str, str, str]] = {}
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._taken = False
-        self._submitter: Submitter | None = None
+        self._submitter = Submitter(run, max_array)
+        self._first = int(min(at_once, self.max_jobs))
+        self._early: dict[str, str] = {}
         self._seen: dict[str, float] = {}
         self._last: dict[str, float] = {}
         self._unreadable = ""
         self._watcher: asyncio.Task[None] | None = None
         self._serial = 0
         super().__init__(
-            scheduler={"cls": RemoteScheduler, "options": {"run": run, **scheduler}},
+            scheduler={
+                "cls": RemoteScheduler,
+                "options": {"run": run, "meanwhile": self._submit_first, **scheduler},
+            },
             worker={"cls": WorkerJob, "options": {}},
             security=run.security,
             name=f"tramway-{run.run_id}",
@@ -118,17 +126,29 @@ class SlurmPool(SpecCluster):
         )
 
     async def _start(self) -> None:
-        await super()._start()
-        address = self.scheduler.address
-        found, before = await submitted_jobs(self.run) if self.scheduler.found else ({}, [])
-        self._submitter = Submitter(self.run, address, self.max_array, len(before))
-        self._serial = max((int(name.rpartition("-")[2]) for names in before for name in names), default=0)
+        try:
+            await super()._start()
+        except BaseException:
+            await asyncio.gather(*map(self._submitter.cancel, self._early.values()))
+            raise
+        found = self._early
+        if self.scheduler.found:
+            found, before = await submitted_jobs(self.run)
+            self._submitter.go_on(len(before))
+            names = [name for array in before for name in array]
+            self._serial = max((int(name.rpartition("-")[2]) for name in names), default=0)
         self.new_spec = {"cls": WorkerJob, "options": {"submitter": self._submitter}}
         for name, job_id in found.items():
             options = {"submitter": self._submitter, "job_id": job_id}
             self.worker_spec[name] = {"cls": WorkerJob, "options": options}
         await self._present()
         self._watcher = asyncio.ensure_future(self._watch())
+
+    async def _submit_first(self) -> None:
+        names = [self._new_worker_name(0) for _ in range(self._first)]
+        found = await asyncio.gather(*map(self._submitter.submit, names), return_exceptions=True)
+        # what is refused is asked for again as usual, and the refusal told
+        self._early = {name: job for name, job in zip(names, found, strict=True) if isinstance(job, str)}
 
     async def _present(self) -> None:
         """Tell the scheduler that this process looks after it."""
@@ -174,7 +194,7 @@ class SlurmPool(SpecCluster):
         async with self._lock:
             await self._let_go(sorted(set(self.workers) - set(self.worker_spec)))
         await super()._correct_state_internal()
-        if self._submitter is not None and self._submitter.refusal is not None:
+        if self._submitter.refusal is not None:
             self._give_up(str(self._submitter.refusal))
 
     async def _let_go(self, names: list[str]) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import shlex
 import time
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from distributed.core import Status
@@ -59,6 +60,8 @@ class RemoteScheduler(ProcessInterface):
         Seconds to wait for it.
     found : bool
         It is there already, started by an earlier session.
+    meanwhile : callable, optional
+        Coroutine that is run while the scheduler starts on the login node.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class RemoteScheduler(ProcessInterface):
         idle_timeout: str = "1 hour",
         start_timeout: float = 300.0,
         found: bool = False,
+        meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.run = run
         self.python = python
@@ -78,6 +82,7 @@ class RemoteScheduler(ProcessInterface):
         self.idle_timeout = idle_timeout
         self.start_timeout = start_timeout
         self.found = found
+        self.meanwhile = meanwhile
         self.keep_folder = False
         # whether it goes on when this object is closed
         self.left = False
@@ -93,7 +98,11 @@ class RemoteScheduler(ProcessInterface):
             await self._find()
         else:
             await self._launch()
-        identity = await self._identity()
+        meanwhile = asyncio.ensure_future(self._meanwhile())
+        try:
+            identity = await self._identity()
+        finally:
+            await meanwhile  # what it has begun is known then, and can be undone
         host, port = identity["address"].removeprefix("tls://").rsplit(":", 1)
         local = await run.shell.forward(host, int(port))
         self.address = self.contact_address = identity["address"]
@@ -104,6 +113,11 @@ class RemoteScheduler(ProcessInterface):
             dashboard_host = host if self.place == "job" else "127.0.0.1"
             self.dashboard_port = await run.shell.forward(dashboard_host, int(dashboard))
         await super().start()
+
+    async def _meanwhile(self) -> None:
+        # a job of a scheduler may wait for hours in the queue, and workers would wait with it
+        if self.meanwhile is not None and self.place == "login" and not self.found:
+            await self.meanwhile()
 
     async def _launch(self) -> None:
         run = self.run

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from ..component import count, one_of, optional, positive, setting
 from ..errors import ClusterError, SpecificationError
-from .jobs import JobSettings, directives, worker_script
+from .jobs import JobSettings, directives, scheduler_of, worker_script
 from .records import RunRecord, make_record
 from .session import SessionEnvironment, check_timeouts, grouping
 from .shell import LocalShell
@@ -251,7 +251,7 @@ class Slurm(SessionEnvironment):
         """
         if self.is_running:
             run = self._cluster.run
-            return worker_script(run.settings, address=self._cluster.scheduler.address)
+            return worker_script(run.settings, address=scheduler_of(run.path))
         home = f"/home/{self.user()}"
         folder = f"{self.runs_folder(home)}/runs/RUN"
         return worker_script(self._settings("RUN", folder, home))
@@ -273,6 +273,7 @@ class Slurm(SessionEnvironment):
                 made = make_record(self, run.run_id, run.path, mode="interactive", workers=self.worker_count)
                 made.save()
             self._record = record or made
+            wanted = self._asked_for()
             pool = SlurmPool(
                 run,
                 {
@@ -287,6 +288,7 @@ class Slurm(SessionEnvironment):
                 max_jobs=self.max_jobs,
                 max_resubmits=self.max_resubmits,
                 interval=self.reconcile_interval,
+                at_once=wanted,
                 loop=self._loop.loop,
             )
         except BaseException as error:
@@ -297,7 +299,6 @@ class Slurm(SessionEnvironment):
             if isinstance(error, RuntimeError) and not isinstance(error, ClusterError):
                 raise (cause if isinstance(cause, ClusterError) else ClusterError(str(error))) from error
             raise
-        wanted = self._asked_for()
         if wanted > len(pool.worker_spec):
             pool.scale(wanted)
         return pool

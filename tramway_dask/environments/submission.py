@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import ClusterError
-from .jobs import worker_script
+from .jobs import scheduler_of, worker_script
 from .refusals import explain_refusal
 from .runfolder import JOBS, RunFolder
 from .slurmtext import PLAIN
@@ -76,24 +76,23 @@ class Submitter:
     Parameters
     ----------
     run : RunFolder
-    address : str
-        Of the scheduler, as the nodes reach it.
     max_array : int
         Largest array that the site allows.
-    submitted : int
-        Number of arrays that earlier sessions have submitted.
     """
 
-    def __init__(self, run: RunFolder, address: str, max_array: int, submitted: int = 0) -> None:
+    def __init__(self, run: RunFolder, max_array: int) -> None:
         self.run = run
-        self.address = address
         self.max_array = max_array
         self.commands = 0
         self.refusal: ClusterError | None = None
-        self._number = itertools.count(submitted)
+        self._number = itertools.count()
         self._wanted: list[tuple[str, asyncio.Future[str]]] = []
         self._unwanted: list[tuple[str, asyncio.Future[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def go_on(self, submitted: int) -> None:
+        """Begin to number arrays after those that earlier sessions have submitted."""
+        self._number = itertools.count(submitted)
 
     async def submit(self, name: str) -> str:
         """Return the id of a job that runs a worker of a given name."""
@@ -135,7 +134,7 @@ class Submitter:
     async def _sbatch(self, names: list[str]) -> str:
         job_name = f"{self.run.settings.name}-{next(self._number)}"
         settings = replace(self.run.settings, name=job_name)
-        script = worker_script(settings, names=names, address=self.address)
+        script = worker_script(settings, names=names, address=scheduler_of(self.run.path))
         self.commands += 1
         # which job is which worker is noted for later sessions; the log is made with the umask of sbatch
         noted = shlex.quote(" ".join([job_name, *names]))
