@@ -565,6 +565,10 @@ def test_timeouts_that_break_connections_are_refused() -> None:
     check_timeouts()
 
 
+def test_times_alone() -> None:
+    assert [Slurm(alone_timeout=t).alone_for() for t in ("30 min", "90 s", "1 hour")] == [1800, 90, 3600]
+
+
 def test_not_more_workers_than_units() -> None:
     env = Slurm(worker_count=5)
     assert env._asked_for() == 5

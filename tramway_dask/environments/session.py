@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import math
+import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ LEAST_TIMEOUT = 11.0
 def _seconds(name: str, value: Any) -> str:
     from dask.utils import parse_timedelta
 
+    if isinstance(value, str):
+        value = re.sub(r"\bmins?\b", "minutes", value)  # which Dask does not know
     try:
         seconds = parse_timedelta(value)
     except (ValueError, TypeError, KeyError, AttributeError):
