@@ -61,6 +61,7 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"tramway_dask {version}"
 html_math_renderer = "mathml"
+html_favicon = "_static/icon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False

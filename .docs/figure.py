@@ -22,7 +22,7 @@ def main(picture: str) -> None:
         small = (
             opened.convert("RGB")
             .resize(size, Image.Resampling.LANCZOS)
-            .quantize(96, dither=Image.Dither.NONE)
+            .quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
         )
     path = Path(__file__).parent / "_static" / "first.png"
     small.save(path, optimize=True)

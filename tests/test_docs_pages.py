@@ -80,6 +80,33 @@ def test_python_runs(doc: Path, data: Path, tmp_path: Path, monkeypatch: pytest.
             exec(code, known)
 
 
+# what the README says on files, experiments and exports is run in this order, in one session
+TOGETHER = ("Any file", "A folder as an experiment", "For other programs")
+
+
+@pytest.mark.filterwarnings("ignore::tramway_dask.errors.LocalizationPrecisionWarning")
+def test_readme_runs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in ("data", "pixels"):
+        (tmp_path / part).symlink_to(data / part)
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    known: dict[str, object] = {"__name__": "__main__"}
+    for title in TOGETHER:
+        section = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+        found = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+        assert found, title
+        for block in found:
+            exec(block, known)
+    assert list(tmp_path.glob("results/exports/**/*.geojson"))
+
+
+def test_figure_of_the_readme_is_small() -> None:
+    (figure,) = re.findall(
+        r"^!\[.{40,}\]\((.*)\)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert (ROOT / figure).stat().st_size <= 150_000
+
+
 def commands(doc: Path) -> Iterator[list[str]]:
     """Yield the words of each ``tramway-dask`` command of a page."""
     for _, text, _ in blocks(doc, "bash"):

@@ -8,6 +8,7 @@ each, what the modules of a package hold that `PUBLIC` does not name.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -23,6 +24,8 @@ from numpydoc import docscrape_sphinx, numpydoc
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
+
+from tramway_dask.component import Component
 
 PACKAGE = "tramway_dask"
 _STARS = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
@@ -272,6 +275,20 @@ def link_by_end(app: Sphinx, env: Any, node: Any, contnode: nodes.Element) -> no
     return contnode
 
 
+def parameters_as_signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None] | None:
+    """Show the parameters of components with their defaults, which their base class takes by keyword."""
+    if not (inspect.isclass(obj) and issubclass(obj, Component) and dataclasses.is_dataclass(obj)):
+        return None
+    shown = []
+    for f in dataclasses.fields(obj):
+        if not f.name.startswith("_"):
+            made = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+            shown.append(f.name if made is dataclasses.MISSING else f"{f.name}={made!r}")
+    return f"({', '.join(shown)})", returns
+
+
 def _quicken(app: Sphinx) -> None:
     """Have numpydoc do once what it does for every name: compile its template, and not read each docstring twice."""
     environments: list[Any] = []
@@ -293,6 +310,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("api-internal", Internal)
     app.setup_extension("numpydoc")
     _quicken(app)
+    app.connect("autodoc-process-signature", parameters_as_signature)
     app.connect("autodoc-process-bases", drop_private_bases)
     app.connect("missing-reference", link_by_end)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
