@@ -47,7 +47,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 # a site's tests mostly wait for Slurm: two sites, one beside the other, take half the time
-_SECOND_SITE = {"test_batch_site", "test_container_site", "test_readme_site"}
+_SECOND_SITE = {"test_batch_site", "test_container_site", "test_notebooks_site", "test_readme_site"}
 # files of few long tests, which begin early and are shared out test by test
 _LONG = {"test_tramway_scripts", "test_notebooks"}
 
