@@ -48,6 +48,7 @@ GROUPS = (
     "time",
     "fields",
     "reading",
+    "live",
 )
 
 
@@ -83,6 +84,7 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
     import hpc
     import kernels
     import large
+    import live
     import reading
     import runs
     import tessellations
@@ -119,6 +121,7 @@ def groups(quick: bool) -> dict[str, Callable[[], Iterable[Any]]]:
         "blocks": lambda: [large.blocks(400_000 if quick else 4_000_000)],
         "hpc": lambda: hpc.hpc(quick),
         "reading": read,
+        "live": lambda: live.page(*((4, 20) if quick else (20, 50))),
     }
 
 

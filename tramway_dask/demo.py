@@ -158,7 +158,7 @@ def run_demo(
     a.env = environments.LocalHost(worker_count=workers or min(4, os.cpu_count() or 1))
     say(f"Mapping {FILES} × {len(CENTERS)} regions on {a.env.number_of_workers()} workers …")
     with a.env:
-        say(f"Dask dashboard: {a.env.dashboard_link}")
+        say(f"Maps as they come: {a.env.live_page or a.env.dashboard_link}")
         report = a.run()
     say(report.summary())
     if not report.ok:
