@@ -63,7 +63,8 @@ def inventory(html: Path) -> set[str]:
 
 def resolve(name: str) -> Any:
     parts = name.split(".")
-    for cut in range(len(parts), 0, -1):
+    # a function goes before the module of its name
+    for cut in (*range(len(parts) - 1, 0, -1), len(parts)):
         try:
             value: Any = importlib.import_module(".".join(parts[:cut]))
         except ImportError:
