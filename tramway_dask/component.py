@@ -291,7 +291,8 @@ class Component(metaclass=_Keywords):
 
 
 def _fields(cls: type) -> dict[str, dataclasses.Field[Any]]:
-    return getattr(cls, "__dataclass_fields__", {})
+    # without class variables such as `lost`: what a class says of itself is no parameter
+    return {f.name: f for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
 
 
 def canonical(value: Any) -> Any:

@@ -15,6 +15,7 @@ import pandas as pd
 from . import environments, models, roi, simulate, spt_data, stages, tessellers
 from .analyzer import RWAnalyzer
 from .errors import DataError, SpecificationError
+from .plot import figures
 from .results.files import write_atomically
 
 __all__ = ["run_demo", "simulate_files"]
@@ -141,7 +142,13 @@ def run_demo(
     -------
     bool
         Whether all units are done.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without matplotlib, which draws the pictures.
     """
+    figures.require()
     say(f"Simulating {FILES} files of trajectories with known diffusivity and potential …")
     for i in range(FILES):
         path = folder / "data" / f"cell{i}.trxyt"
