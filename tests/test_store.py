@@ -317,6 +317,17 @@ def test_lock_of_another_living_process(tmp_path: Path) -> None:
     assert not (tmp_path / ".lock").exists()
 
 
+def test_a_lock_that_is_about_to_go_is_waited_for(tmp_path: Path) -> None:
+    code = "import sys, time; from pathlib import Path; from tramway_dask.results.files import locked\n"
+    code += "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(1)"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with locked(tmp_path, patience=60):
+            assert str(os.getpid()) in (tmp_path / ".lock").read_text()
+
+
 def test_lock_of_another_host_is_believed(tmp_path: Path) -> None:
     (tmp_path / ".lock").write_text("elsewhere 1")
     with pytest.raises(StoreError, match="elsewhere 1"), locked(tmp_path):

@@ -164,7 +164,9 @@ def take_up(analyzer: RWAnalyzer, handle: SessionHandle) -> None:
         analyzer.env = env
     if status.state == "gone" or not len(analyzer.pipeline):
         return
-    with _shell(record, None if status.over else env) as (call, shell), locked(analyzer.results.folder):
+    # a process from which the session was taken notices that after some seconds
+    held = locked(analyzer.results.folder, patience=60)
+    with _shell(record, None if status.over else env) as (call, shell), held:
         plan = analyzer.plan()
         wanted = {unit.task.key for unit in plan.todo}
         count = take_parts(analyzer.results, read_parts(call, shell, record.folder, wanted))

@@ -111,8 +111,14 @@ def read_json(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold a results folder for one run; another run meanwhile is refused.
+
+    Parameters
+    ----------
+    folder : Path
+    patience : float
+        How long to wait for a process that is about to let go of it; s.
 
     Raises
     ------
@@ -123,6 +129,9 @@ def locked(folder: Path) -> Iterator[None]:
     mine = f"{socket.gethostname()} {os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        ends = time.monotonic() + patience
+        while _is_held(path) and time.monotonic() < ends:
+            time.sleep(0.2)
         for _ in range(2):
             try:
                 handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -152,6 +161,10 @@ def locked(folder: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             if path.read_text() == mine:
                 path.unlink()
+
+
+def _is_held(path: Path) -> bool:
+    return path.exists() and not _is_stale(path)
 
 
 def _is_stale(path: Path) -> bool:
