@@ -404,8 +404,11 @@ def test_maps_can_be_plotted():
 
     def label(name):
         ax = plot.map(maps, name, sampling=p)
-        return " ".join(inset.get_ylabel() for inset in [*ax.figure.axes, *ax.child_axes])
+        axes = [*ax.figure.axes, *ax.child_axes]
+        ticks = [tick.get_text() for inset in axes for tick in inset.get_yticklabels()]
+        return " ".join([*(inset.get_ylabel() for inset in axes), *ticks])
 
-    assert "Bayes factor" in label("lg_B") and "1: yes" in label("force")
+    assert "Bayes factor" in label("lg_B")
+    assert "decision of the cell" in label("force") and "undecided" in label("force")
     assert "amplitude" in label("zeta_total")
     assert "s$^{-1}$" in label("ci low")
