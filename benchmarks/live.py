@@ -113,8 +113,8 @@ def _browse(address: str) -> None:
         if run:
             version = told["version"]
             done |= {row[0] for row in told["changes"] if row[1] != "failed"}
-            # who scrolls through all maps sees each once
-            wanted = sorted(done - have)[:IN_SIGHT]
+            # the tiles in sight; the others are asked for when somebody scrolls to them
+            wanted = sorted(i for i in done - have if i < IN_SIGHT)
             if wanted:
                 have |= {int(i) for i in get(f"/maps?run={run}&units={','.join(map(str, wanted))}")}
         time.sleep(1.0)

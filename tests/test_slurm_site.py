@@ -462,13 +462,16 @@ def test_scheduler_in_a_job(cluster: Site, clean: set[str], other: Session) -> N
             a = analyzer("in-job", models.D(), env4)
             r = a.run(progress=False)
             page = urllib.request.urlopen(env4.dashboard_link).status
-            answer = [r.done, r.failed, env4.cluster.scheduler.address, page]
+            live = json.load(urllib.request.urlopen(env4.live_page + "/state"))
+            maps = json.load(urllib.request.urlopen(f"{env4.live_page}/maps?units=0&run={live['run']}"))
+            shown = [len(live["changes"]), maps["0"][0]["name"]]
+            answer = [r.done, r.failed, env4.cluster.scheduler.address, page, *shown]
         """
     )
     assert found[:2] == [4, 0]
     assert found[2].startswith("tls://10.77.2.1")
     assert found[2].split(":")[1] != "//10.77.2.1", "not the login node"
-    assert found[3] == 200
+    assert found[3:] == [200, 4, "m"]
 
 
 def test_without_container(cluster: Site, clean: set[str], other: Session) -> None:
