@@ -23,7 +23,7 @@ from tramway_dask import environments
 from tramway_dask.analyzer.detached import RunHandle, _pickle, _sources_needed, attach
 from tramway_dask.environments.batch import _send, remove_run
 from tramway_dask.environments.batch_scripts import array_size, driver_script, workers_script
-from tramway_dask.environments.driver import BatchClient, Watch, read_private
+from tramway_dask.environments.driver import BatchClient, Watch, cluster, read_private
 from tramway_dask.environments.inspection import inspect_run, job_logs, judge
 from tramway_dask.environments.records import RunRecord, find_record, plain, read_records
 from tramway_dask.environments.runfolder import RunFolder, new_security
@@ -360,6 +360,17 @@ def test_detached_needs_slurm_and_work(tmp_path: Path) -> None:
     a.env = environments.SlurmOverSSH(host="nowhere.invalid")
     with pytest.raises(PipelineError, match="nothing is to be done"):
         a.run(detach=True)
+
+
+def test_pages_of_a_driver_are_not_open_to_the_network(tmp_path: Path) -> None:
+    """Distributed serves logs and calls even without a dashboard, unencrypted, where the scheduler listens."""
+    path = tmp_path / "runs" / "261122-010203-abcdef"
+    path.parent.mkdir(mode=0o700)
+    run = run_folder(path)
+    asyncio.run(run.make())
+    with cluster(path, None) as made:
+        assert made.scheduler.address.startswith("tls://")
+        assert made.scheduler.http_server.address == "127.0.0.1"
 
 
 def test_driver_and_workers_as_the_jobs_run_them(tmp_path: Path) -> None:

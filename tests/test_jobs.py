@@ -86,6 +86,7 @@ def test_worker_script() -> None:
         assert after(words, option) == f"/scratch/me/runs/1/tls/{name}.pem"
     assert "--nanny" in words
     assert "--no-dashboard" in words
+    assert words[words.index("--dashboard-address") + 1] == "127.0.0.1:0"
     assert "--interface" not in words
     assert "-- None" not in script
 

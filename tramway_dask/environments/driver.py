@@ -266,9 +266,10 @@ def cluster(folder: Path, interface: str | None, protocol: str = "tls") -> Itera
         interface=interface,
         host=None if interface else "0.0.0.0",
         security=security,
-        dashboard_address=None,
+        # without an address its pages of logs and calls would be open to the cluster's network
+        dashboard_address="127.0.0.1:0",
         silence_logs=logging.WARNING,
-        scheduler_kwargs={"scheduler_file": str(folder / "scheduler.json")},
+        scheduler_kwargs={"scheduler_file": str(folder / "scheduler.json"), "dashboard": False},
     ) as made:
         yield made
 

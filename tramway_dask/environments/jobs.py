@@ -186,6 +186,7 @@ def worker_script(
     security = security or {k: f"{settings.folder}/tls/{k}.pem" for k in ("ca", "cert", "key")}
     extra = [
         "--no-dashboard",
+        *("--dashboard-address", "127.0.0.1:0"),  # pages that a worker has even so, unencrypted
         *("--tls-ca-file", shlex.quote(security["ca"])),
         *("--tls-cert", shlex.quote(security["cert"])),
         *("--tls-key", shlex.quote(security["key"])),
