@@ -14,9 +14,12 @@ _ALONE = ["--disable-background-networking", "--disable-component-update", "--di
           "--no-first-run", "--disable-gpu"]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Start Chromium once for all tests of a process; a Playwright ``Browser``."""
+    """Start Chromium once for all tests of a file; a Playwright ``Browser``.
+
+    While it is there, the main thread has a running event loop: other files could not use `asyncio.run`.
+    """
     chromium = shutil.which("chromium")
     if chromium is None:
         reason = "PAGES ARE NOT TESTED: no Chromium; run `bash tests/browser/install.sh` once"

@@ -59,6 +59,7 @@ class FakePartition:
     indices: np.ndarray
     segments: np.ndarray | None = None
     param: dict[str, Any] = field(default_factory=dict)
+    region_label: str | None = None
 
     @property
     def centers(self) -> np.ndarray:
