@@ -88,7 +88,7 @@ def test_maps_table(tmp_path):
     assert list(read.columns[-2:]) == ["x", "y"]
     copy = pickle.loads(pickle.dumps(maps))
     pd.testing.assert_frame_equal(copy.table, maps.table)
-    assert copy.parent is None and "2" in repr(maps) and "σ" in maps._repr_html_()
+    assert copy.parent is None and "2" in repr(maps) and "localization precision" in maps._repr_html_()
     with pytest.raises(InferenceError, match="do not know their partition"):
         copy.to_ascii_file(tmp_path / "n.txt", add_coordinates=True)
     with pytest.raises(InferenceError, match="no standard error"):
