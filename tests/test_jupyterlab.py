@@ -77,6 +77,7 @@ class Lab:
         own = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
         environ = {**os.environ, **{name: str(folder / name.lower()) for name in own}}
         environ |= {"JUPYTER_CONFIG_DIR": str(config), "JUPYTERLAB_SETTINGS_DIR": str(config / "settings")}
+        environ.pop("MPLBACKEND", None)  # the notebook's own shows figures
         environ |= {"PYTHONWARNINGS": "default", "JUPYTER_PLATFORM_DIRS": "1"}
         options = ["--no-browser", "--allow-root", "--expose-app-in-browser", "--ServerApp.ip=127.0.0.1"]
         options += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={work}"]

@@ -41,6 +41,7 @@ def made(mark, env, pause):
 
 def test_session_of_the_submit_host(cluster: Site, mark: str) -> None:
     home = Path(cluster.info["cluster"]["home_on_machine"]) / "alice"
+    before = set(processes(cluster))
     common = (
         SESSION.partition("def main")[0]
         + PLAIN
@@ -83,5 +84,5 @@ if __name__ == "__main__":
     said = cluster.run("login", "alice", [*words, "/home/alice/second.py", run], timeout=200).stdout
     assert said.split()[-3:] == ["Slurm", "44", "4"], said
     until(lambda: not jobs(cluster), what="no job in squeue")
-    until(lambda: not processes(cluster), 15, "no process on login")
+    until(lambda: set(processes(cluster)) <= before, 60, "no process of the test on login")
     assert on_login(cluster, f"find {RUNS} -name '*.pem'", check=False) == ""
