@@ -14,7 +14,7 @@ from tramway_dask.environments.containers import IMAGE_DATE, container_name, pyt
 from tramway_dask.environments.installed import source_digest
 
 TEMPLATE = Path(__file__).with_name("recipe.template")
-EXTRAS = ("matlab", "rwa")
+EXTRAS = ("matlab", "plot", "rwa")
 PINNED = (
     "dask",
     "distributed",

@@ -407,7 +407,7 @@ def test_recipe(render: ModuleType, python: str) -> None:
     assert not re.search(r"@\w+@", recipe)
     sections = re.findall(r"^%(\w+)$", recipe, re.MULTILINE)
     assert sections == ["labels", "files", "post", "environment", "test", "runscript", "help"]
-    assert '"./tramway_dask-9-py3-none-any.whl[matlab,rwa]"' in recipe
+    assert '"./tramway_dask-9-py3-none-any.whl[matlab,plot,rwa]"' in recipe
     assert f"-Fx '{source_digest()}'" in recipe
     for section in ("post", "test"):
         script = recipe.split(f"%{section}\n")[1].split("\n%")[0]
